@@ -1,0 +1,61 @@
+// What every linear kernel shares: Y[m x n] = X[m x k] W[n x k]^T (+ bias), W packed in panels of 16 rows.
+#pragma once
+#include "ck.h"
+
+#pragma clang assume_nonnull begin
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// A panel is 16 consecutive rows of W. Work is handed out in whole panels.
+#define CK_PANEL_ROWS 16u
+
+typedef enum __attribute__((enum_extensibility(open))) : uint32_t {
+    CK_BF16 = 0,
+    CK_INT8 = 1,
+    CK_F32  = 2,
+} ck_type;
+
+// One call, the same for every thread that takes part in it.
+//
+//   x        m rows of k_padded elements, x_stride bytes apart, 64-byte aligned rows; elements k ... k_padded-1 are 0.
+//            bf16 bit patterns, or int8 in -127...127.
+//   x_scale  m floats, what one step of an int8 row of x is worth; ignored (may be NULL) for bf16.
+//   bias     n floats or NULL.
+//   y        m rows of n elements of y_type (CK_F32 or CK_BF16), y_stride elements apart; must not overlap any input.
+//
+// k_padded is k rounded up to CK_K_STEP(x type) elements. Rows of x beyond m are not read, elements of y beyond n not written.
+typedef struct {
+    size_t m, n, k;
+    const void *x;
+    size_t x_stride;
+    const float *_Nullable x_scale;
+    const float *_Nullable bias;
+    void *y;
+    size_t y_stride;
+    ck_type y_type;
+} ck_gemm_call;
+
+// K is consumed in steps of one 64-byte tile row: 32 bf16 or 64 int8.
+static inline size_t ck_k_step(ck_type x_type) { return x_type == CK_INT8 ? 64 : 32; }
+static inline size_t ck_k_padded(size_t k, ck_type x_type) {
+    const size_t step = ck_k_step(x_type);
+    return (k + step - 1) / step * step;
+}
+static inline size_t ck_panels(size_t n) { return (n + CK_PANEL_ROWS - 1) / CK_PANEL_ROWS; }
+
+// fp32 or bf16 rows into the padded rows that kernels read. `columns` elements are copied, the rest up to `padded` set to 0.
+// ck_x_from_f32 rounds to nearest even; NaN stays NaN.
+void ck_x_from_f32(const float *source, size_t columns, size_t padded, uint16_t *target);
+void ck_x_from_bf16(const uint16_t *source, size_t columns, size_t padded, uint16_t *target);
+
+// One token quantised symmetrically: target[i] = round(source[i] * 127 / max|source|), ties to even; returns max|source| / 127.
+// A row of zeros gives zeros and scale 0. A row that holds NaN or infinity gives zeros and scale NaN, so the output row is NaN.
+float ck_x_quantize_f32(const float *source, size_t columns, size_t padded, int8_t *target);
+
+#ifdef __cplusplus
+}
+#endif
+
+#pragma clang assume_nonnull end

@@ -1,0 +1,73 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let swiftFlags: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let package = Package(
+  name: "Tessera",
+  products: [
+    .library(name: "CKernels", targets: ["CKernels"]),
+    .library(name: "Tessera", targets: ["Tessera"]),
+    .library(name: "TesseraLayers", targets: ["TesseraLayers"]),
+    .library(name: "TesseraModels", targets: ["TesseraModels"]),
+    .executable(name: "kbench", targets: ["kbench"]),
+  ],
+  traits: [
+    .trait(name: "Hwloc", description: "Read the machine's topology through libhwloc instead of /sys."),
+    .trait(name: "Numa", description: "Place weights on NUMA nodes through libnuma."),
+    .default(enabledTraits: ["Hwloc", "Numa"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+  ],
+  targets: [
+    // SwiftPM compiles C at -O0 in debug builds, where the kernels are 17 times slower; `swift run kbench`
+    // and `swift test` use the real ones through this one flag (Docs/Architecture.md).
+    .target(
+      name: "CKernels", path: "CKernels", publicHeadersPath: "include",
+      cSettings: [
+        .headerSearchPath("."),
+        .define("_GNU_SOURCE", .when(platforms: [.linux])),
+        .unsafeFlags(["-O2"], .when(configuration: .debug)),
+      ]),
+    .systemLibrary(
+      name: "CHwloc", path: "Sources/CHwloc", pkgConfig: "hwloc",
+      providers: [.apt(["libhwloc-dev"]), .brew(["hwloc"])]),
+    .systemLibrary(
+      name: "CNuma", path: "Sources/CNuma", pkgConfig: "numa", providers: [.apt(["libnuma-dev"])]),
+    .target(
+      name: "Tessera",
+      dependencies: [
+        "CKernels",
+        .target(name: "CHwloc", condition: .when(traits: ["Hwloc"])),
+        .target(name: "CNuma", condition: .when(platforms: [.linux], traits: ["Numa"])),
+      ],
+      swiftSettings: swiftFlags),
+    .target(name: "TesseraLayers", dependencies: ["Tessera"], swiftSettings: swiftFlags),
+    .target(name: "TesseraModels", dependencies: ["Tessera", "TesseraLayers"], swiftSettings: swiftFlags),
+    .target(
+      name: "KernelChecks", dependencies: ["Tessera", "CKernels"], path: "Tests/KernelChecks",
+      swiftSettings: swiftFlags),
+    .target(
+      name: "EmulatedKernels", dependencies: ["CKernels"], path: "Tests/EmulatedKernels",
+      cSettings: [.headerSearchPath("../../CKernels"), .headerSearchPath("."), .define("_GNU_SOURCE", .when(platforms: [.linux]))]),
+    .executableTarget(
+      name: "kbench",
+      dependencies: [
+        "TesseraModels", "TesseraLayers", "Tessera", "CKernels", "KernelChecks",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Bench/kbench", swiftSettings: swiftFlags),
+    .testTarget(
+      name: "TesseraTests", dependencies: ["Tessera", "CKernels", "KernelChecks", "EmulatedKernels"],
+      swiftSettings: swiftFlags),
+    .testTarget(name: "TesseraLayersTests", dependencies: ["TesseraLayers"], swiftSettings: swiftFlags),
+    .testTarget(name: "TesseraModelsTests", dependencies: ["TesseraModels"], swiftSettings: swiftFlags),
+  ],
+  cLanguageStandard: .c17
+)

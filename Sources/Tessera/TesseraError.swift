@@ -1,0 +1,51 @@
+/// What can go wrong when Tessera is handed shapes, memory sizes or names from outside.
+///
+/// Files have their own errors (`WeightFileError`); mistakes that a caller could have checked are preconditions.
+public enum TesseraError: Error, Sendable, Equatable {
+  /// A size is zero or negative, or a product of sizes does not fit an Int.
+  case invalidShape(what: String, rows: Int, columns: Int)
+  /// Two things that must have the same size do not.
+  case sizeMismatch(what: String, expected: Int, got: Int)
+  /// Memory that must not be shared is.
+  case overlappingMemory(what: String)
+  /// A weight is NaN or infinite.
+  case nonFiniteWeight(row: Int, column: Int)
+  /// A fraction of zeros outside 0...1.
+  case invalidSparsity(Double)
+  case outOfMemory(bytes: Int)
+  /// A thread count of zero or above the CPUs that this process may use.
+  case invalidThreadCount(requested: Int, allowed: Int)
+  /// No such instruction set.
+  case unknownISA(name: String, known: [String])
+  /// The machine lacks what the named variant or instruction set needs.
+  case unsupportedISA(name: String, missing: [String])
+  /// The counts or offsets of packed weights contradict each other.
+  case corruptWeights(format: String, panel: Int)
+}
+
+extension TesseraError: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .invalidShape(let what, let rows, let columns):
+      "\(what): \(rows) x \(columns) is no shape Tessera can hold; both sizes must be positive and their product must fit"
+    case .sizeMismatch(let what, let expected, let got):
+      "\(what): expected \(expected) elements, got \(got)"
+    case .overlappingMemory(let what):
+      "\(what) must not overlap the inputs"
+    case .nonFiniteWeight(let row, let column):
+      "weight [\(row), \(column)] is NaN or infinite; packed weights must be finite"
+    case .invalidSparsity(let value):
+      "sparsity \(value) is outside 0...1"
+    case .outOfMemory(let bytes):
+      "the system refused \(bytes) bytes"
+    case .invalidThreadCount(let requested, let allowed):
+      "\(requested) threads asked for; this process may use 1...\(allowed)"
+    case .unknownISA(let name, let known):
+      "no instruction set is called '\(name)'; known: \(known.joined(separator: ", "))"
+    case .unsupportedISA(let name, let missing):
+      "'\(name)' needs \(missing.joined(separator: ", ")), which this machine lacks or does not allow"
+    case .corruptWeights(let format, let panel):
+      "\(format) weights contradict their own counts at panel \(panel)"
+    }
+  }
+}
