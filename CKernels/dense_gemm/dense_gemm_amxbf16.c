@@ -1,0 +1,50 @@
+// dense_gemm, AMX BF16: packed panels are B tiles already. The loops are in support/gemm_amx.h.
+#include "ck_dense_gemm.h"
+#include "support/isa.h"
+
+#if CK_X86
+#include "support/prefetch.h"
+
+CK_ISA_BEGIN(amxbf16)
+#include "support/store_avx512.h"
+
+typedef struct {
+    const char *values;
+    size_t panel_bytes;
+    const char *next;
+} amx_weights;
+
+#define amx_dot(c, a, b) ck_tile_dot_bf16(c, a, b)
+#include "support/gemm_amx.h"
+
+CK_INLINE void amx_open(amx_weights *weights, size_t panel) { weights->next = weights->values + panel * weights->panel_bytes; }
+
+CK_INLINE const char *amx_next(amx_weights *weights) {
+    const char *tile = weights->next;
+    for (size_t line = 0; line < AMX_TILE_BYTES; line += 64) _mm_prefetch(tile + CK_PREFETCH_BYTES + line, _MM_HINT_T0);
+    weights->next += AMX_TILE_BYTES;
+    return tile;
+}
+
+CK_INLINE void amx_block(amx_weights *weights, amx_weight_block *block, char *room) {
+    (void)room;
+    block->tiles = weights->values + block->first_panel * weights->panel_bytes + block->first_step * AMX_TILE_BYTES;
+    block->panel_stride = weights->panel_bytes;
+}
+
+CK_INLINE void amx_finish(const ck_gemm_call *call, const amx_weights *weights, size_t m, size_t panel, const char *c) {
+    (void)weights;
+    ck_finish_bf16_avx512(call, m, panel, _mm512_load_ps(c));
+}
+
+size_t ck_dense_gemm_amxbf16_scratch(const ck_gemm_call *call) { return amx_scratch_bytes(call); }
+
+void ck_dense_gemm_amxbf16(const ck_gemm_call *call, const ck_dense_weights *w, size_t panel_begin, size_t panel_end,
+                           void *scratch) {
+    const size_t k_padded = ck_k_padded(call->k, CK_BF16);
+    amx_weights weights = {.values = (const char *)w->values, .panel_bytes = CK_PANEL_ROWS * k_padded * sizeof(uint16_t)};
+    amx_run(call, &weights, panel_begin, panel_end, k_padded / 32, scratch);
+}
+
+CK_ISA_END
+#endif

@@ -1,0 +1,60 @@
+// The bf16 inner loop of AVX2, which has no bf16 arithmetic: a bf16 is the upper half of a float, so a shift and a mask make two floats
+// of a pair. Include inside an ISA region.
+//
+//   weights  two ymm = 16 rows x 2 k, dword lane = row
+//   acc[m]   per half panel two chains, even and odd k
+//
+// 3 rows of x use 12 of the 16 registers for accumulators.
+#pragma once
+
+enum { CK_DOT_ROWS = 3 };
+
+typedef struct {
+    __m256 even[2], odd[2];
+} ck_chains;
+
+CK_INLINE __m256 ck_even_avx2(__m256i pairs) { return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)); }
+CK_INLINE __m256 ck_odd_avx2(__m256i pairs) {
+    return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32((int)0xFFFF0000)));
+}
+
+// Adds one k pair: weights low = rows 0...7, high = rows 8...15.
+CK_INLINE void ck_dot_bf16_step(ck_chains *acc, __m256i low, __m256i high, const char *x, size_t x_stride, size_t pair, int rows) {
+    for (int m = 0; m < rows; m++) {
+        int32_t word;
+        memcpy(&word, x + (size_t)m * x_stride + 4 * pair, sizeof word);
+        const __m256i both = _mm256_set1_epi32(word);
+        acc[m].even[0] = _mm256_fmadd_ps(ck_even_avx2(low), ck_even_avx2(both), acc[m].even[0]);
+        acc[m].even[1] = _mm256_fmadd_ps(ck_even_avx2(high), ck_even_avx2(both), acc[m].even[1]);
+        acc[m].odd[0] = _mm256_fmadd_ps(ck_odd_avx2(low), ck_odd_avx2(both), acc[m].odd[0]);
+        acc[m].odd[1] = _mm256_fmadd_ps(ck_odd_avx2(high), ck_odd_avx2(both), acc[m].odd[1]);
+    }
+}
+
+CK_INLINE void ck_dot_bf16_clear(ck_chains *acc, int rows) {
+    for (int m = 0; m < rows; m++)
+        for (int half = 0; half < 2; half++) acc[m].even[half] = acc[m].odd[half] = _mm256_setzero_ps();
+}
+
+CK_INLINE void ck_dot_bf16_finish(const ck_gemm_call *call, const ck_chains *acc, size_t m0, size_t panel, int rows) {
+    for (int m = 0; m < rows; m++)
+        for (size_t half = 0; half < 2; half++) {
+            const __m256 sum = _mm256_add_ps(acc[m].even[half], acc[m].odd[half]);
+            const __m256 bias = ck_load8_avx2(call, call->bias, panel, half);
+            ck_store8_avx2(call, m0 + (size_t)m, panel, half, _mm256_add_ps(sum, bias));
+        }
+}
+
+// One dense panel, `rows` rows of x from m0 on.
+CK_INLINE void ck_dot_bf16_panel(const ck_gemm_call *call, const uint16_t *w, size_t m0, size_t panel, int rows) {
+    const size_t pairs = ck_k_padded(call->k, CK_BF16) / 2;
+    const char *x = (const char *)call->x + m0 * call->x_stride;
+    ck_chains acc[CK_DOT_ROWS];
+    ck_dot_bf16_clear(acc, rows);
+    for (size_t pair = 0; pair < pairs; pair++) {
+        const __m256i *at = (const __m256i *)(w + pair * 2 * CK_PANEL_ROWS);
+        _mm_prefetch((const char *)at + CK_PREFETCH_BYTES, _MM_HINT_T0);
+        ck_dot_bf16_step(acc, _mm256_loadu_si256(at), _mm256_loadu_si256(at + 1), x, call->x_stride, pair, rows);
+    }
+    ck_dot_bf16_finish(call, acc, m0, panel, rows);
+}

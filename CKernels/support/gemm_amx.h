@@ -1,0 +1,202 @@
+// The AMX loops, once for every weight format and both types. Include inside an ISA region after defining the type amx_weights and the
+// macro amx_dot(c, a, b), the tile multiply; then define the four functions declared below.
+//
+// A step is 64 bytes of k: 32 bf16 or 64 int8. Operands of one tile multiply:
+//
+//   A  16 rows of x    x 64 bytes, read where x lies
+//   B  16 rows of W, interleaved in groups of 4 bytes: a packed tile as it is
+//   C  16 rows of x    x 16 rows of W
+//
+// An output is one chain over k in order, whatever m is and however the loops are blocked.
+#pragma once
+#include "support/tile.h"
+
+enum {
+    AMX_DECODE_ROWS = 64,   // up to here C 0...3 hold all rows of x and a weight tile is prepared once for all of them
+    AMX_BLOCK_ROWS = 512,   // beyond, a block of weights is prepared once for this many rows of x:
+    AMX_BLOCK_PANELS = 8,   // 8 panels x 16 steps = 128 KB of weights in the L2 cache,
+    AMX_BLOCK_STEPS = 16,   // against 32 rows x 16 steps = 32 KB of x in the L1 cache
+    AMX_TILE_BYTES = 1024,
+};
+
+// A block of weights ready for the tile unit: `steps` steps of each of `panels` panels.
+typedef struct {
+    size_t first_panel, panels, first_step, steps;
+    const char *tiles;
+    size_t panel_stride;
+} amx_weight_block;
+
+// Start at a panel's first step; then give its tiles one by one, 1 KB each.
+static void amx_open(amx_weights *weights, size_t panel);
+static const char *amx_next(amx_weights *weights);
+// Set tiles and panel_stride of a block, in place or expanded into `room` (AMX_BLOCK_PANELS * AMX_BLOCK_STEPS tiles). Blocks of the
+// same panels come in order of their steps.
+static void amx_block(amx_weights *weights, amx_weight_block *block, char *room);
+// The epilogue: 16 outputs of row m of x, from 64 bytes of C.
+static void amx_finish(const ck_gemm_call *call, const amx_weights *weights, size_t m, size_t panel, const char *c);
+
+CK_INLINE size_t amx_min(size_t a, size_t b) { return a < b ? a : b; }
+
+// Scratch of the prefill path: the prepared block, then C for every panel and row of x in it.
+CK_INLINE size_t amx_scratch_bytes(const ck_gemm_call *call) {
+    if (call->m <= AMX_DECODE_ROWS) return 0;
+    return AMX_BLOCK_PANELS * (AMX_BLOCK_STEPS * AMX_TILE_BYTES + amx_min(call->m, AMX_BLOCK_ROWS) * 64);
+}
+
+// Decoding: tile 4 reads full blocks of 16 rows of x, tile 5 the last block, C 0...3 accumulate, 6 and 7 take turns as B.
+static void amx_configure_decode(size_t m) {
+    ck_tile_config config = {.palette = 1};
+    const size_t blocks = (m + 15) / 16, tail = m - (blocks - 1) * 16;
+    for (int c = 0; c < 4; c++) ck_tile_shape(&config, c, (size_t)c + 1 == blocks ? tail : 16, 64);
+    ck_tile_shape(&config, 4, 16, 64);
+    ck_tile_shape(&config, 5, tail, 64);
+    ck_tile_shape(&config, 6, 16, 64);
+    ck_tile_shape(&config, 7, 16, 64);
+    ck_tile_configure(&config);
+}
+
+// Multiplies one weight tile with `blocks` blocks of x.
+#define AMX_DECODE_STEP(B, blocks, x, stride)                                                                                     \
+    do {                                                                                                                          \
+        if (blocks == 1) {                                                                                                        \
+            ck_tile_load(5, x, stride); amx_dot(0, 5, B);                                                                         \
+        } else {                                                                                                                  \
+            ck_tile_load(4, x, stride); amx_dot(0, 4, B);                                                                         \
+        }                                                                                                                         \
+        if (blocks == 2) { ck_tile_load(5, x + 16 * stride, stride); amx_dot(1, 5, B); }                                          \
+        if (blocks > 2) { ck_tile_load(4, x + 16 * stride, stride); amx_dot(1, 4, B); }                                           \
+        if (blocks == 3) { ck_tile_load(5, x + 32 * stride, stride); amx_dot(2, 5, B); }                                          \
+        if (blocks > 3) { ck_tile_load(4, x + 32 * stride, stride); amx_dot(2, 4, B); }                                           \
+        if (blocks > 3) { ck_tile_load(5, x + 48 * stride, stride); amx_dot(3, 5, B); }                                           \
+    } while (0)
+
+CK_INLINE void amx_decode_panel(const ck_gemm_call *call, amx_weights *weights, size_t panel, size_t steps, int blocks) {
+    const size_t stride = call->x_stride;
+    const char *x = (const char *)call->x;
+    amx_open(weights, panel);
+    ck_tile_zero(0);
+    if (blocks > 1) ck_tile_zero(1);
+    if (blocks > 2) ck_tile_zero(2);
+    if (blocks > 3) ck_tile_zero(3);
+    size_t step = 0;
+    for (; step + 2 <= steps; step += 2, x += 128) {
+        ck_tile_load(6, amx_next(weights), 64);
+        AMX_DECODE_STEP(6, blocks, x, stride);
+        ck_tile_load(7, amx_next(weights), 64);
+        AMX_DECODE_STEP(7, blocks, x + 64, stride);
+    }
+    if (step < steps) {
+        ck_tile_load(6, amx_next(weights), 64);
+        AMX_DECODE_STEP(6, blocks, x, stride);
+    }
+    _Alignas(64) char c[64][64];
+    ck_tile_store(0, c, 64);
+    if (blocks > 1) ck_tile_store(1, c + 16, 64);
+    if (blocks > 2) ck_tile_store(2, c + 32, 64);
+    if (blocks > 3) ck_tile_store(3, c + 48, 64);
+    ck_tile_fence();
+    for (size_t m = 0; m < call->m; m++) amx_finish(call, weights, m, panel, c[m]);
+}
+
+static void amx_decode(const ck_gemm_call *call, amx_weights *weights, size_t panel_begin, size_t panel_end, size_t steps) {
+    amx_configure_decode(call->m);
+    for (size_t panel = panel_begin; panel < panel_end; panel++) switch ((call->m + 15) / 16) {
+        case 1: amx_decode_panel(call, weights, panel, steps, 1); break;
+        case 2: amx_decode_panel(call, weights, panel, steps, 2); break;
+        case 3: amx_decode_panel(call, weights, panel, steps, 3); break;
+        default: amx_decode_panel(call, weights, panel, steps, 4); break;
+        }
+}
+
+// Prefill: C 0 1 / 2 3 for rows of x (4, 5) by panels (6, 7).
+static void amx_configure_prefill(size_t rows) {
+    ck_tile_config config = {.palette = 1};
+    const size_t upper = amx_min(rows, 16), lower = rows > 16 ? rows - 16 : 16;
+    ck_tile_shape(&config, 0, upper, 64);
+    ck_tile_shape(&config, 1, upper, 64);
+    ck_tile_shape(&config, 2, lower, 64);
+    ck_tile_shape(&config, 3, lower, 64);
+    ck_tile_shape(&config, 4, upper, 64);
+    ck_tile_shape(&config, 5, lower, 64);
+    ck_tile_shape(&config, 6, 16, 64);
+    ck_tile_shape(&config, 7, 16, 64);
+    ck_tile_configure(&config);
+}
+
+// One 2 x 2 block of C over the steps of a weight block. c0 and c1 point at the panels' rows of C, 64 bytes each.
+CK_INLINE void amx_prefill_tile(const char *x, size_t stride, const char *w0, const char *w1, char *c0, char *c1, size_t steps,
+                                int resume, int lower, int second) {
+    if (resume) {
+        ck_tile_load(0, c0, 64);
+        if (second) ck_tile_load(1, c1, 64);
+        if (lower) ck_tile_load(2, c0 + 1024, 64);
+        if (lower && second) ck_tile_load(3, c1 + 1024, 64);
+    } else {
+        ck_tile_zero(0);
+        if (second) ck_tile_zero(1);
+        if (lower) ck_tile_zero(2);
+        if (lower && second) ck_tile_zero(3);
+    }
+    for (size_t step = 0; step < steps; step++, x += 64, w0 += AMX_TILE_BYTES, w1 += AMX_TILE_BYTES) {
+        ck_tile_load(4, x, stride);
+        ck_tile_load(6, w0, 64);
+        amx_dot(0, 4, 6);
+        if (second) { ck_tile_load(7, w1, 64); amx_dot(1, 4, 7); }
+        if (lower) { ck_tile_load(5, x + 16 * stride, stride); amx_dot(2, 5, 6); }
+        if (lower && second) amx_dot(3, 5, 7);
+    }
+    ck_tile_store(0, c0, 64);
+    if (second) ck_tile_store(1, c1, 64);
+    if (lower) ck_tile_store(2, c0 + 1024, 64);
+    if (lower && second) ck_tile_store(3, c1 + 1024, 64);
+}
+
+// Rows m ... m+31 of x against a whole weight block. c is C of the block: for each panel c_stride bytes, 64 for each row of x.
+static void amx_prefill_rows(const ck_gemm_call *call, const amx_weight_block *block, size_t m, size_t rows, char *c,
+                             size_t c_stride) {
+    const char *x = (const char *)call->x + m * call->x_stride + block->first_step * 64;
+    const int resume = block->first_step > 0, lower = rows > 16;
+    for (size_t p = 0; p < block->panels; p += 2) {
+        const char *w0 = block->tiles + p * block->panel_stride, *w1 = w0 + block->panel_stride;
+        char *c0 = c + p * c_stride, *c1 = c0 + c_stride;
+        const int second = p + 1 < block->panels;
+        if (lower && second) amx_prefill_tile(x, call->x_stride, w0, w1, c0, c1, block->steps, resume, 1, 1);
+        else if (lower) amx_prefill_tile(x, call->x_stride, w0, w0, c0, c0, block->steps, resume, 1, 0);
+        else if (second) amx_prefill_tile(x, call->x_stride, w0, w1, c0, c1, block->steps, resume, 0, 1);
+        else amx_prefill_tile(x, call->x_stride, w0, w0, c0, c0, block->steps, resume, 0, 0);
+    }
+}
+
+static void amx_prefill(const ck_gemm_call *call, amx_weights *weights, size_t panel_begin, size_t panel_end, size_t steps,
+                        void *scratch) {
+    const size_t c_stride = amx_min(call->m, AMX_BLOCK_ROWS) * 64;
+    char *const room = scratch, *const c = room + AMX_BLOCK_PANELS * AMX_BLOCK_STEPS * AMX_TILE_BYTES;
+    for (size_t m0 = 0; m0 < call->m; m0 += AMX_BLOCK_ROWS) {
+        const size_t m1 = amx_min(m0 + AMX_BLOCK_ROWS, call->m);
+        for (size_t panel = panel_begin; panel < panel_end; panel += AMX_BLOCK_PANELS) {
+            amx_weight_block block = {.first_panel = panel, .panels = amx_min(AMX_BLOCK_PANELS, panel_end - panel)};
+            for (size_t step = 0; step < steps; step += AMX_BLOCK_STEPS) {
+                block.first_step = step;
+                block.steps = amx_min(AMX_BLOCK_STEPS, steps - step);
+                amx_block(weights, &block, room);
+                ck_tile_fence();
+                amx_configure_prefill(32);
+                size_t m = m0;
+                for (; m + 32 <= m1; m += 32) amx_prefill_rows(call, &block, m, 32, c + (m - m0) * 64, c_stride);
+                if (m == m1) continue;
+                amx_configure_prefill(m1 - m);
+                amx_prefill_rows(call, &block, m, m1 - m, c + (m - m0) * 64, c_stride);
+            }
+            ck_tile_fence();
+            for (size_t p = 0; p < block.panels; p++)
+                for (size_t m = m0; m < m1; m++) amx_finish(call, weights, m, panel + p, c + p * c_stride + (m - m0) * 64);
+        }
+    }
+}
+
+CK_INLINE void amx_run(const ck_gemm_call *call, amx_weights *weights, size_t panel_begin, size_t panel_end, size_t steps,
+                       void *scratch) {
+    if (call->m <= AMX_DECODE_ROWS) amx_decode(call, weights, panel_begin, panel_end, steps);
+    else amx_prefill(call, weights, panel_begin, panel_end, steps, scratch);
+    ck_tile_release();
+}
