@@ -21,6 +21,7 @@ CK_INLINE void fused_panel(const ck_gemm_call *call, const ck_bitmap_weights *w,
     ck_dot_bf16_clear(acc, rows);
     for (size_t pair = 0; pair < pairs; pair += 16) {
         _mm_prefetch((const char *)(bitmap + pair) + CK_PREFETCH_BYTES, _MM_HINT_T0);
+        CK_UNROLL
         for (size_t j = 0; j < 16; j += 2) {
             _mm_prefetch((const char *)value + CK_PREFETCH_BYTES, _MM_HINT_T0);
             const __m512i even = ck_expand_bf16(bitmap[pair + j], &value);

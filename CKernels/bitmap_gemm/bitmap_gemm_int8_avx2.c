@@ -45,19 +45,25 @@ CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_bitmap_weights *w, 
     const int8_t *value = (const int8_t *)w->values + w->offsets[panel];
     const char *x = (const char *)call->x + m0 * call->x_stride;
     __m256i acc[ROWS][4];
+    CK_UNROLL
     for (int m = 0; m < rows; m++)
+        CK_UNROLL
         for (int part = 0; part < 4; part++) acc[m][part] = _mm256_setzero_si256();
     for (size_t quad = 0; quad < quads; quad++) {
         _mm_prefetch((const char *)value + CK_PREFETCH_BYTES, _MM_HINT_T0);
+        CK_UNROLL
         for (int part = 0; part < 4; part++) {
             const __m256i weights = expand16(bitmap[quad] >> 16 * part & 0xFFFF, &value);
+            CK_UNROLL
             for (int m = 0; m < rows; m++) {
                 const __m256i products = _mm256_madd_epi16(weights, broadcast_x(x + (size_t)m * call->x_stride, quad));
                 acc[m][part] = _mm256_add_epi32(acc[m][part], products);
             }
         }
     }
+    CK_UNROLL
     for (int m = 0; m < rows; m++)
+        CK_UNROLL
         for (size_t half = 0; half < 2; half++) {
             const __m256 sum = _mm256_cvtepi32_ps(sum_pairs(acc[m][2 * half], acc[m][2 * half + 1]));
             const __m256 row_scale = ck_load8_avx2(call, w->row_scale, panel, half);

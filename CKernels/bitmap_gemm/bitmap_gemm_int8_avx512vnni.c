@@ -32,6 +32,7 @@ CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_bitmap_weights *w, 
     const int8_t *value = (const int8_t *)w->values + w->offsets[panel];
     const char *x = (const char *)call->x + m0 * call->x_stride;
     __m512i even[ROWS], odd[ROWS];
+    CK_UNROLL
     for (int m = 0; m < rows; m++) even[m] = odd[m] = _mm512_setzero_si512();
     for (size_t quad = 0; quad < quads; quad += 8) {
         _mm_prefetch((const char *)(bitmap + quad) + CK_PREFETCH_BYTES, _MM_HINT_T0);
@@ -39,6 +40,7 @@ CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_bitmap_weights *w, 
             _mm_prefetch((const char *)value + CK_PREFETCH_BYTES, _MM_HINT_T0);
             const __m512i w0 = ck_expand_int8(bitmap[j], &value);
             const __m512i w1 = ck_expand_int8(bitmap[j + 1], &value);
+            CK_UNROLL
             for (int m = 0; m < rows; m++) {
                 const char *row = x + (size_t)m * call->x_stride;
                 even[m] = _mm512_dpbusd_epi32(even[m], broadcast_x(row, j), w0);
@@ -47,6 +49,7 @@ CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_bitmap_weights *w, 
         }
     }
     const __m512i shift = row_sum_times_128(call, w, panel);
+    CK_UNROLL
     for (int m = 0; m < rows; m++) {
         const __m512i sum = _mm512_sub_epi32(_mm512_add_epi32(even[m], odd[m]), shift);
         ck_finish_int8_avx512(call, w->row_scale, m0 + (size_t)m, panel, sum);

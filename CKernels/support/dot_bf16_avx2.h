@@ -20,6 +20,7 @@ CK_INLINE __m256 ck_odd_avx2(__m256i pairs) {
 
 // Adds one k pair: weights low = rows 0...7, high = rows 8...15.
 CK_INLINE void ck_dot_bf16_step(ck_chains *acc, __m256i low, __m256i high, const char *x, size_t x_stride, size_t pair, int rows) {
+    CK_UNROLL
     for (int m = 0; m < rows; m++) {
         int32_t word;
         memcpy(&word, x + (size_t)m * x_stride + 4 * pair, sizeof word);
@@ -32,12 +33,16 @@ CK_INLINE void ck_dot_bf16_step(ck_chains *acc, __m256i low, __m256i high, const
 }
 
 CK_INLINE void ck_dot_bf16_clear(ck_chains *acc, int rows) {
+    CK_UNROLL
     for (int m = 0; m < rows; m++)
+        CK_UNROLL
         for (int half = 0; half < 2; half++) acc[m].even[half] = acc[m].odd[half] = _mm256_setzero_ps();
 }
 
 CK_INLINE void ck_dot_bf16_finish(const ck_gemm_call *call, const ck_chains *acc, size_t m0, size_t panel, int rows) {
+    CK_UNROLL
     for (int m = 0; m < rows; m++)
+        CK_UNROLL
         for (size_t half = 0; half < 2; half++) {
             const __m256 sum = _mm256_add_ps(acc[m].even[half], acc[m].odd[half]);
             const __m256 bias = ck_load8_avx2(call, call->bias, panel, half);

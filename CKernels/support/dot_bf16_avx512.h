@@ -22,6 +22,7 @@ CK_INLINE __m512i ck_broadcast_k_avx512(const char *x, size_t step) {
 
 // Adds weights (even pair, odd pair) times two consecutive pairs of `rows` rows of x.
 CK_INLINE void ck_dot_bf16_step(ck_chains *acc, __m512i even, __m512i odd, const char *x, size_t x_stride, size_t pair, int rows) {
+    CK_UNROLL
     for (int m = 0; m < rows; m++) {
         const char *row = x + (size_t)m * x_stride;
         acc[m].even = _mm512_dpbf16_ps(acc[m].even, (__m512bh)even, (__m512bh)ck_broadcast_k_avx512(row, pair));
@@ -30,10 +31,12 @@ CK_INLINE void ck_dot_bf16_step(ck_chains *acc, __m512i even, __m512i odd, const
 }
 
 CK_INLINE void ck_dot_bf16_clear(ck_chains *acc, int rows) {
+    CK_UNROLL
     for (int m = 0; m < rows; m++) acc[m].even = acc[m].odd = _mm512_setzero_ps();
 }
 
 CK_INLINE void ck_dot_bf16_finish(const ck_gemm_call *call, const ck_chains *acc, size_t m0, size_t panel, int rows) {
+    CK_UNROLL
     for (int m = 0; m < rows; m++) ck_finish_bf16_avx512(call, m0 + (size_t)m, panel, _mm512_add_ps(acc[m].even, acc[m].odd));
 }
 

@@ -48,3 +48,5 @@
 
 // Inlined whatever its size, so that a constant argument becomes a compile-time loop bound.
 #define CK_INLINE static inline __attribute__((always_inline))
+// In front of a loop whose bound is a constant after inlining: without it the compiler keeps arrays of accumulators in memory.
+#define CK_UNROLL _Pragma("clang loop unroll(full)")
