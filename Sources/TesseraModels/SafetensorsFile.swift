@@ -1,0 +1,153 @@
+public import Tessera
+
+/// The tensors of an ordinary safetensors checkpoint, one file or a folder of shards.
+///
+/// Headers are checked when the checkpoint is opened; tensors are converted when they are asked for.
+public struct SafetensorsFile: Sendable {
+  /// What was opened: the file or the index.
+  public let path: String
+  /// In the order of the files, and inside a file of the bytes.
+  public let names: [String]
+  /// What the files' `__metadata__` say; where shards disagree, the later one.
+  public let metadata: [String: String]
+  private let places: [String: Place]
+
+  private struct Place: Sendable {
+    let file: MappedFile
+    let tensor: SafetensorsHeader.Tensor
+
+    /// Valid while this place, and so the mapping, lives.
+    var bytes: UnsafeRawBufferPointer {
+      UnsafeRawBufferPointer(rebasing: file.bytes[tensor.offset..<tensor.offset + tensor.byteCount])
+    }
+  }
+
+  /// Opens a `.safetensors` file, a `.safetensors.index.json`, or a folder that holds `model.safetensors.index.json` or
+  /// `model.safetensors`.
+  public static func open(_ path: String) throws(WeightFileError) -> SafetensorsFile {
+    if path.hasSuffix(".json") { return try SafetensorsFile(index: path) }
+    do {
+      return try SafetensorsFile(single: path)
+    } catch .notRegularFile {
+      let folder = path.hasSuffix("/") ? String(path.dropLast()) : path
+      do {
+        return try SafetensorsFile(index: "\(folder)/model.safetensors.index.json")
+      } catch .cannotOpen {
+        return try SafetensorsFile(single: "\(folder)/model.safetensors")
+      }
+    }
+  }
+
+  private init(single path: String) throws(WeightFileError) {
+    var shards = Shards()
+    try shards.add(path, expecting: nil)
+    self.init(shards, path: path)
+  }
+
+  private init(index path: String) throws(WeightFileError) {
+    let index = try SafetensorsIndex(path: path)
+    let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
+    var shards = Shards()
+    for (file, tensors) in index.shards { try shards.add(folder + file, expecting: tensors) }
+    self.init(shards, path: path)
+  }
+
+  private init(_ shards: Shards, path: String) {
+    self.path = path
+    names = shards.names
+    metadata = shards.metadata
+    places = shards.places
+  }
+
+  private struct Shards {
+    var names: [String] = []
+    var metadata: [String: String] = [:]
+    var places: [String: Place] = [:]
+
+    /// `expected`: the tensors that the index looks for in this file; nil for all.
+    mutating func add(_ path: String, expecting expected: Set<String>?) throws(WeightFileError) {
+      let file = try MappedFile(path: path)
+      let header = try SafetensorsHeader(parsing: file.bytes, file: path)
+      if let missing = expected?.filter({ header[$0] == nil }).min() {
+        throw WeightFileError.missingTensor(file: path, tensor: missing)
+      }
+      for tensor in header.tensors where expected?.contains(tensor.name) ?? true {
+        names.append(tensor.name)
+        places[tensor.name] = Place(file: file, tensor: tensor)
+      }
+      metadata.merge(header.metadata) { $1 }
+    }
+  }
+}
+
+extension SafetensorsFile {
+  public func contains(_ name: String) -> Bool { places[name] != nil }
+
+  /// Row-major, slowest dimension first.
+  public func shape(of name: String) throws(WeightFileError) -> [Int] { try place(name).tensor.shape }
+
+  public func type(of name: String) throws(WeightFileError) -> SafetensorsType { try place(name).tensor.type }
+
+  /// The tensor's elements in row-major order. BF16 and F16 become Float exactly.
+  /// - Throws: `missingTensor`, or `unsupportedType` for anything but BF16, F16 and F32.
+  public func float32(_ name: String) throws(WeightFileError) -> [Float] {
+    let place = try place(name)
+    defer { withExtendedLifetime(place) {} }
+    let bytes = place.bytes
+    switch place.tensor.type {
+    case .bf16: return elements(of: bytes) { (bits: UInt16) in Float(BFloat16(bits: bits)) }
+    case .f16: return elements(of: bytes) { (bits: UInt16) in Float(float16Bits: bits) }
+    case .f32: return elements(of: bytes) { (bits: UInt32) in Float(bitPattern: bits) }
+    default: throw unsupported(place)
+    }
+  }
+
+  /// The tensor's elements in row-major order, rounded to nearest even where they are not BF16 already.
+  /// - Throws: `missingTensor`, or `unsupportedType` for anything but BF16, F16 and F32.
+  public func bfloat16(_ name: String) throws(WeightFileError) -> [BFloat16] {
+    let place = try place(name)
+    defer { withExtendedLifetime(place) {} }
+    let bytes = place.bytes
+    switch place.tensor.type {
+    case .bf16: return elements(of: bytes) { (bits: UInt16) in BFloat16(bits: bits) }
+    case .f16: return elements(of: bytes) { (bits: UInt16) in BFloat16(Float(float16Bits: bits)) }
+    case .f32: return elements(of: bytes) { (bits: UInt32) in BFloat16(Float(bitPattern: bits)) }
+    default: throw unsupported(place)
+    }
+  }
+
+  private func place(_ name: String) throws(WeightFileError) -> Place {
+    guard let place = places[name] else { throw WeightFileError.missingTensor(file: path, tensor: name) }
+    return place
+  }
+
+  private func unsupported(_ place: Place) -> WeightFileError {
+    .unsupportedType(
+      file: place.file.path, tensor: place.tensor.name, type: place.tensor.type.rawValue, supported: "BF16, F16, F32")
+  }
+
+  /// Tensors of foreign files begin at any byte, hence the unaligned loads.
+  private func elements<Bits: FixedWidthInteger & BitwiseCopyable, Element>(
+    of bytes: UnsafeRawBufferPointer, _ convert: (Bits) -> Element
+  ) -> [Element] {
+    let count = bytes.count / MemoryLayout<Bits>.size
+    return [Element](unsafeUninitializedCapacity: count) { target, initialized in
+      for i in 0..<count {
+        let bits = Bits(littleEndian: bytes.loadUnaligned(fromByteOffset: i * MemoryLayout<Bits>.size, as: Bits.self))
+        target.initializeElement(at: i, to: convert(bits))
+      }
+      initialized = count
+    }
+  }
+}
+
+extension Float {
+  /// The value of an IEEE 754 binary16 number; exact, also for subnormal numbers. NaN stays NaN with its payload.
+  fileprivate init(float16Bits bits: UInt16) {
+    let magnitude = UInt32(bits & 0x7FFF) << 13
+    // Read as a Float, the magnitude is 2^112 too small: the exponent biases are 127 and 15. Subnormals are scaled by the same factor.
+    let scaled = Float(bitPattern: magnitude) * Float(bitPattern: (127 + 112) << 23)
+    let pattern = bits & 0x7C00 == 0x7C00 ? magnitude | 0x7F80_0000 : scaled.bitPattern
+    self.init(bitPattern: pattern | UInt32(bits & 0x8000) << 16)
+  }
+}
