@@ -67,7 +67,7 @@ let package = Package(
       name: "TesseraTests", dependencies: ["Tessera", "CKernels", "KernelChecks", "EmulatedKernels"],
       swiftSettings: swiftFlags),
     .testTarget(name: "TesseraLayersTests", dependencies: ["TesseraLayers"], swiftSettings: swiftFlags),
-    .testTarget(name: "TesseraModelsTests", dependencies: ["TesseraModels"], swiftSettings: swiftFlags),
+    .testTarget(name: "TesseraModelsTests", dependencies: ["TesseraModels", "Tessera"], swiftSettings: swiftFlags),
   ],
   cLanguageStandard: .c17
 )
