@@ -53,6 +53,7 @@ void ck_x_from_bf16(const uint16_t *source, size_t columns, size_t padded, uint1
 // One token quantised symmetrically: target[i] = round(source[i] * 127 / max|source|), ties to even; returns max|source| / 127.
 // A row of zeros gives zeros and scale 0. A row that holds NaN or infinity gives zeros and scale NaN, so the output row is NaN.
 float ck_x_quantize_f32(const float *source, size_t columns, size_t padded, int8_t *target);
+float ck_x_quantize_bf16(const uint16_t *source, size_t columns, size_t padded, int8_t *target);
 
 #ifdef __cplusplus
 }

@@ -1,13 +1,3 @@
-internal import CKernels
-
-#if canImport(Glibc)
-  internal import Glibc
-#elseif canImport(Musl)
-  internal import Musl
-#elseif canImport(Darwin)
-  internal import Darwin
-#endif
-
 /// Bytes that stay at one address and never change while this object lives: packed weights, whether owned or mapped from a file.
 public final class MemoryRegion: @unchecked Sendable {
   // Sendable because nothing writes through `base` after initialisation, and the owner outlives it.
@@ -18,12 +8,9 @@ public final class MemoryRegion: @unchecked Sendable {
   private let owner: Owner
 
   private enum Owner {
-    case allocation(UnsafeMutableRawPointer, mappedBytes: Int)
+    case allocation(Pages)
     case shared(any AnyObject & Sendable)
   }
-
-  /// Regions from this size on are aligned to 2 MiB and asked to use huge pages: 27% more read bandwidth on one core (facts: Docs/Benchmarks.md).
-  private static let hugePageBytes = 2 << 20
 
   /// Allocates `byteCount` bytes of zeros, lets `fill` write them once, and freezes them.
   ///
@@ -33,14 +20,14 @@ public final class MemoryRegion: @unchecked Sendable {
     byteCount: Int, fill: (UnsafeMutableRawBufferPointer) throws(TesseraError) -> Void
   ) throws(TesseraError) {
     precondition(byteCount >= 0, "a region of \(byteCount) bytes")
-    let (memory, mappedBytes) = try MemoryRegion.map(byteCount: byteCount)
+    let pages = try Pages(byteCount: byteCount)
     do throws(TesseraError) {
-      try fill(UnsafeMutableRawBufferPointer(start: memory, count: byteCount))
+      try fill(UnsafeMutableRawBufferPointer(start: pages.base, count: byteCount))
     } catch {
-      munmap(memory, mappedBytes)
+      pages.unmap()
       throw error
     }
-    self.init(base: UnsafeRawPointer(memory), byteCount: byteCount, owner: .allocation(memory, mappedBytes: mappedBytes))
+    self.init(base: UnsafeRawPointer(pages.base), byteCount: byteCount, owner: .allocation(pages))
   }
 
   /// A part of memory that `owner` keeps alive and unchanged.
@@ -55,30 +42,8 @@ public final class MemoryRegion: @unchecked Sendable {
   }
 
   deinit {
-    if case .allocation(let memory, let mappedBytes) = owner { munmap(memory, mappedBytes) }
+    if case .allocation(let pages) = owner { pages.unmap() }
   }
 
   public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: byteCount) }
-
-  /// Maps at least one page. A large mapping is trimmed so that it begins on a huge page.
-  private static func map(byteCount: Int) throws(TesseraError) -> (UnsafeMutableRawPointer, mappedBytes: Int) {
-    let page = Int(sysconf(Int32(_SC_PAGESIZE)))
-    let wanted = max(1, (byteCount + page - 1) / page) * page
-    let alignment = byteCount >= hugePageBytes ? hugePageBytes : page
-    let reserved = wanted + (alignment - page)
-    guard
-      let raw = mmap(nil, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
-      raw != MAP_FAILED
-    else { throw TesseraError.outOfMemory(bytes: byteCount) }
-    let address = Int(bitPattern: raw)
-    let aligned = (address + alignment - 1) / alignment * alignment
-    if aligned > address { munmap(raw, aligned - address) }
-    let tail = (address + reserved) - (aligned + wanted)
-    if tail > 0 { munmap(raw + (aligned - address) + wanted, tail) }
-    let start = raw + (aligned - address)
-    #if os(Linux)
-      if alignment == hugePageBytes { madvise(start, wanted, Int32(MADV_HUGEPAGE)) }
-    #endif
-    return (start, wanted)
-  }
 }

@@ -1,0 +1,81 @@
+internal import CKernels
+
+/// A bfloat16 weight matrix with every element stored, in panels of 16 rows (layout: ck_dense_gemm.h, Docs/Formats.md).
+public struct DenseWeights: PackedWeights {
+  public let outputs: Int
+  public let inputs: Int
+  public let bias: MemoryRegion?
+  /// The packed panels.
+  public let values: MemoryRegion
+
+  public var format: WeightFormat { .bf16 }
+  public var byteCount: Int { values.byteCount }
+
+  /// Packs a row-major matrix.
+  /// - Parameters:
+  ///   - weights: `outputs * inputs` elements, row after row. Any values, NaN included: dense weights are not inspected.
+  ///   - bias: `outputs` numbers or nil.
+  /// - Throws: `invalidShape`, `sizeMismatch`, `outOfMemory`.
+  public init(packing weights: Span<BFloat16>, outputs: Int, inputs: Int, bias: [Float]? = nil) throws(TesseraError) {
+    try checkShape("dense weights", rows: outputs, columns: inputs)
+    guard weights.count == outputs * inputs else {
+      throw .sizeMismatch(what: "dense weights", expected: outputs * inputs, got: weights.count)
+    }
+    self.outputs = outputs
+    self.inputs = inputs
+    self.bias = try biasRegion(bias, outputs: outputs)
+    values = try weights.withUnsafeBytes { source throws(TesseraError) in
+      try MemoryRegion(byteCount: ck_dense_packed_bytes(outputs, inputs)) { target in
+        guard let source = source.baseAddress, let target = target.baseAddress else { return }
+        ck_dense_pack(
+          source.assumingMemoryBound(to: UInt16.self), inputs, outputs, inputs, 0, ck_panels(outputs),
+          target.assumingMemoryBound(to: UInt16.self))
+      }
+    }
+  }
+
+  /// Takes over panels that are packed already, as a mapped file holds them.
+  /// - Throws: `invalidShape`, or `sizeMismatch` when the region is not `ck_dense_packed_bytes` long or not 64-byte aligned.
+  public init(packed values: MemoryRegion, outputs: Int, inputs: Int, bias: MemoryRegion? = nil) throws(TesseraError) {
+    try checkShape("dense weights", rows: outputs, columns: inputs)
+    try checkPart("dense values", values, byteCount: ck_dense_packed_bytes(outputs, inputs))
+    if let bias { try checkPart("bias", bias, byteCount: outputs * 4) }
+    self.outputs = outputs
+    self.inputs = inputs
+    self.bias = bias
+    self.values = values
+  }
+
+  /// The row-major matrix again, bit for bit.
+  public func unpacked() -> [BFloat16] {
+    [BFloat16](unsafeUninitializedCapacity: outputs * inputs) { target, count in
+      target.withMemoryRebound(to: UInt16.self) { target in
+        guard let base = target.baseAddress else { return }
+        ck_dense_unpack(cPanels, outputs, inputs, 0, panelCount, base, inputs)
+      }
+      count = outputs * inputs
+    }
+  }
+
+  public func bytes(beforePanel panel: Int) -> Int { byteCount / panelCount * panel }
+
+  public func run(_ variant: KernelVariant, _ call: GEMMCall, panels: Range<Int>, scratch: UnsafeMutableRawPointer?) {
+    guard case .dense(let kernel) = variant.kernel else {
+      preconditionFailure("\(variant) does not read \(format) weights")
+    }
+    var operands = call.operands
+    var weights = ck_dense_weights(values: cPanels)
+    kernel.run(&operands, &weights, panels.lowerBound, panels.upperBound, scratch)
+  }
+
+  private var cPanels: UnsafePointer<UInt16> { values.base.assumingMemoryBound(to: UInt16.self) }
+}
+
+/// A part of packed weights handed in from outside: the one right size, and aligned for whole vectors.
+func checkPart(_ what: String, _ region: MemoryRegion, byteCount: Int) throws(TesseraError) {
+  guard region.byteCount == byteCount else {
+    throw .sizeMismatch(what: "bytes of \(what)", expected: byteCount, got: region.byteCount)
+  }
+  let misalignment = Int(bitPattern: region.base) % 64
+  guard misalignment == 0 else { throw .sizeMismatch(what: "alignment of \(what)", expected: 64, got: misalignment) }
+}

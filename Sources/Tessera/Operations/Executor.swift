@@ -1,0 +1,121 @@
+internal import CKernels
+internal import Synchronization
+
+/// Runs operations: a pool of threads, a choice of kernels, and the scratch memory that both need.
+///
+/// Share one between all layers of a program, and between threads: calls from several threads run one after the other. Several
+/// executors may live in one process, each on its own threads.
+public final class Executor: Sendable {
+  public let machine: Machine
+  public let pool: ThreadPool
+  public let selection: KernelSelection
+  private let workspace: Mutex<Workspace>
+
+  /// - Parameters:
+  ///   - threads: nil means one for each core that this process may use.
+  ///   - isa: caps the instruction sets; nil means what `TESSERA_ISA` in the environment says, or everything there is.
+  ///   - pinnedRows: see `KernelSelection.pinnedRows`.
+  /// - Throws: `invalidThreadCount`, `unknownISA`, `unsupportedISA`, `outOfMemory`.
+  public init(
+    threads: Int? = nil, isa: ISALevel? = nil, pinnedRows: Int? = nil, machine: Machine = .current
+  ) throws(TesseraError) {
+    try isa?.validate(on: machine.instructionSets)
+    let requested = try ISALevel.requested(on: machine.instructionSets)
+    self.machine = machine
+    selection = KernelSelection(features: machine.instructionSets, level: isa ?? requested, pinnedRows: pinnedRows)
+    let threads = threads ?? machine.defaultThreadCount
+    guard threads >= 1, threads <= machine.allowedCPUs.count else {
+      throw .invalidThreadCount(requested: threads, allowed: machine.allowedCPUs.count)
+    }
+    pool = try ThreadPool(threads: threads, cpus: machine.cpusForThreads(threads))
+    workspace = Mutex(Workspace())
+  }
+
+  /// y = x W^T + bias.
+  /// - Parameters:
+  ///   - x: `rows * weights.inputs` elements, row after row; rounded to bfloat16, or quantised to int8 row by row, as the format's
+  ///     kernels read it.
+  ///   - rows: M, at least 1.
+  ///   - y: `rows * weights.outputs` elements, all overwritten.
+  ///   - variant: a kernel to use instead of the selected one.
+  /// - Throws: `sizeMismatch` naming x or y, `overlappingMemory`, `unsupportedISA`, `outOfMemory`.
+  public func multiply(
+    _ x: Span<Float>, rows: Int, by weights: some PackedWeights, into y: inout MutableSpan<Float>, variant: KernelVariant? = nil
+  ) throws(TesseraError) {
+    try x.withUnsafeBytes { source throws(TesseraError) in
+      try y.withUnsafeMutableBytes { target throws(TesseraError) in
+        try check(source, target, rows: rows, weights: weights, elementBytes: 4)
+        guard let x = source.baseAddress, let y = target.baseAddress else { return }
+        try run(
+          .float32(x.assumingMemoryBound(to: Float.self)), rows: rows, weights: weights,
+          into: .float32(y.assumingMemoryBound(to: Float.self)), variant: variant)
+      }
+    }
+  }
+
+  /// The same with bfloat16 on both sides.
+  public func multiply(
+    _ x: Span<BFloat16>, rows: Int, by weights: some PackedWeights, into y: inout MutableSpan<BFloat16>,
+    variant: KernelVariant? = nil
+  ) throws(TesseraError) {
+    try x.withUnsafeBytes { source throws(TesseraError) in
+      try y.withUnsafeMutableBytes { target throws(TesseraError) in
+        try check(source, target, rows: rows, weights: weights, elementBytes: 2)
+        guard let x = source.baseAddress, let y = target.baseAddress else { return }
+        try run(
+          .bfloat16(x.assumingMemoryBound(to: UInt16.self)), rows: rows, weights: weights,
+          into: .bfloat16(y.assumingMemoryBound(to: UInt16.self)), variant: variant)
+      }
+    }
+  }
+
+  private func check(
+    _ x: UnsafeRawBufferPointer, _ y: UnsafeMutableRawBufferPointer, rows: Int, weights: some PackedWeights, elementBytes: Int
+  ) throws(TesseraError) {
+    guard rows >= 1, rows <= Int.max / max(weights.inputs, weights.outputs) / 4 else {
+      throw .invalidShape(what: "x", rows: rows, columns: weights.inputs)
+    }
+    guard x.count == rows * weights.inputs * elementBytes else {
+      throw .sizeMismatch(what: "x", expected: rows * weights.inputs, got: x.count / elementBytes)
+    }
+    guard y.count == rows * weights.outputs * elementBytes else {
+      throw .sizeMismatch(what: "y", expected: rows * weights.outputs, got: y.count / elementBytes)
+    }
+    if let xBase = x.baseAddress, let yBase = y.baseAddress.map({ UnsafeRawPointer($0) }) {
+      guard xBase + x.count <= yBase || yBase + y.count <= xBase else { throw .overlappingMemory(what: "y") }
+    }
+  }
+
+  /// From this many rows on x is converted by all threads: a fork-join costs as much as converting two or three rows of 4096.
+  private static let parallelConversionRows = 8
+
+  private func run(
+    _ x: MatrixInput, rows: Int, weights: some PackedWeights, into y: MatrixOutput, variant: KernelVariant?
+  ) throws(TesseraError) {
+    let variant = variant ?? selection.variant(for: weights.format, rows: rows)
+    let missing = machine.instructionSets.missingTags(for: variant.instructionSets)
+    guard missing.isEmpty else { throw .unsupportedISA(name: variant.name, missing: missing) }
+    precondition(variant.format == weights.format, "\(variant) does not read \(weights.format) weights")
+
+    try workspace.withLock { workspace throws(TesseraError) in
+      let activations = try workspace.layOut(rows: rows, inputs: weights.inputs, type: weights.activationType)
+      let call = GEMMCall(
+        ck_gemm_call(
+          m: rows, n: weights.outputs, k: weights.inputs, x: UnsafeRawPointer(activations.base), x_stride: activations.stride,
+          x_scale: UnsafePointer(activations.scale), bias: weights.bias?.base.assumingMemoryBound(to: Float.self),
+          y: y.base, y_stride: weights.outputs, y_type: y.type))
+      let scratch = try workspace.layOutScratch(byteCount: variant.scratchByteCount(for: call), threads: pool.threadCount)
+
+      if rows < Executor.parallelConversionRows {
+        for row in 0..<rows { activations.fill(row: row, from: x) }
+      } else {
+        pool.run(parts: rows) { row, _ in activations.fill(row: row, from: x) }
+      }
+      let parts = min(pool.threadCount, weights.panelCount)
+      pool.run(parts: parts) { part, worker in
+        let panels = weights.panels(part: part, of: parts)
+        if !panels.isEmpty { weights.run(variant, call, panels: panels, scratch: scratch[worker]) }
+      }
+    }
+  }
+}

@@ -1,0 +1,62 @@
+/// Which kernel runs: the first in an operation's list that the allowed instruction sets can run and that is meant for so many rows.
+///
+/// A value, so that tests can choose with made-up features and programs can narrow the choice per executor or per call.
+public struct KernelSelection: Sendable, Hashable {
+  /// What the machine has.
+  public let features: InstructionSet
+  /// A cap on what kernels may use, or nil.
+  public let level: ISALevel?
+  /// With a number here the kernel for that many rows serves every call, so that a row's bits do not depend on how many rows
+  /// share the call: decoding and verifying several tokens at once give the same logits.
+  public let pinnedRows: Int?
+
+  public init(features: InstructionSet, level: ISALevel? = nil, pinnedRows: Int? = nil) {
+    precondition(pinnedRows.map { $0 > 0 } ?? true, "kernels cannot be pinned for \(pinnedRows ?? 0) rows")
+    self.features = features
+    self.level = level
+    self.pinnedRows = pinnedRows
+  }
+
+  /// Whether the machine has what a kernel needs and the level admits it. The scalar references are always allowed.
+  public func allows(_ variant: KernelVariant) -> Bool {
+    if variant.instructionSets.isEmpty { return true }
+    return features.isSuperset(of: variant.instructionSets)
+      && (level?.admits(variant.instructionSets, tag: variant.isaTag) ?? true)
+  }
+
+  /// The kernel for `rows` rows of x.
+  public func variant(for format: WeightFormat, rows: Int) -> KernelVariant {
+    let rows = pinnedRows ?? rows
+    guard let chosen = KernelVariant.all(for: format).first(where: { allows($0) && rows >= $0.minRows }) else {
+      preconditionFailure("the list of \(format) kernels ends without a scalar reference")
+    }
+    return chosen
+  }
+
+  /// A kernel by its name.
+  /// - Throws: `TesseraError.unknownISA` when no kernel of the format has this name or ISA tag, `unsupportedISA` when the
+  ///   features do not allow it.
+  public func variant(named name: String, for format: WeightFormat) throws(TesseraError) -> KernelVariant {
+    let candidates = KernelVariant.all(for: format)
+    guard let variant = candidates.first(where: { $0.name == name || $0.isaTag == name }) else {
+      throw .unknownISA(name: name, known: candidates.map(\.isaTag))
+    }
+    guard features.isSuperset(of: variant.instructionSets) else {
+      throw .unsupportedISA(name: variant.name, missing: features.missingTags(for: variant.instructionSets))
+    }
+    return variant
+  }
+
+  /// One line per kernel of the format: whether it is chosen for `rows` rows, and why not if it is not.
+  public func explanation(for format: WeightFormat, rows: Int) -> [String] {
+    let chosen = variant(for: format, rows: rows)
+    return KernelVariant.all(for: format).map { candidate in
+      let missing = features.missingTags(for: candidate.instructionSets)
+      if candidate.name == chosen.name { return "\(candidate.name): chosen" }
+      if !missing.isEmpty { return "\(candidate.name): needs \(missing.joined(separator: ", "))" }
+      if let level, !allows(candidate) { return "\(candidate.name): above the level \(level.name)" }
+      if (pinnedRows ?? rows) < candidate.minRows { return "\(candidate.name): pays from \(candidate.minRows) rows on" }
+      return "\(candidate.name): works, slower than \(chosen.name)"
+    }
+  }
+}

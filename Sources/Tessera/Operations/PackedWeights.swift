@@ -1,0 +1,72 @@
+package import CKernels
+
+/// A weight matrix W of `outputs` rows and `inputs` columns in packed form: immutable, shareable, the same for every kernel, thread
+/// count and number of rows of x.
+public protocol PackedWeights: Sendable {
+  /// N: rows of W, elements of a row of y.
+  var outputs: Int { get }
+  /// K: columns of W, elements of a row of x.
+  var inputs: Int { get }
+  var format: WeightFormat { get }
+  /// What one multiplication reads: everything but the bias.
+  var byteCount: Int { get }
+  /// `outputs` floats added to each row of y, or nil.
+  var bias: MemoryRegion? { get }
+
+  /// The bytes of panels 0 ..< panel, by which work is split between threads.
+  func bytes(beforePanel panel: Int) -> Int
+
+  /// Computes output rows 16 * panels.lowerBound ..< 16 * panels.upperBound of a call with the given kernel of this format.
+  func run(_ variant: KernelVariant, _ call: GEMMCall, panels: Range<Int>, scratch: UnsafeMutableRawPointer?)
+}
+
+/// x, y and their sizes as kernels see them. Made by `Executor`; opaque to everyone else.
+public struct GEMMCall {
+  package var operands: ck_gemm_call
+  package init(_ operands: ck_gemm_call) { self.operands = operands }
+}
+
+extension PackedWeights {
+  /// The number of panels of 16 rows.
+  public var panelCount: Int { ck_panels(outputs) }
+
+  /// How many times less this reads than dense bfloat16: the best speed-up that memory bandwidth allows.
+  public var bestSpeedup: Double {
+    Double(WeightFormat.denseByteCount(outputs: outputs, inputs: inputs)) / Double(byteCount)
+  }
+
+  /// The element type of x that the kernels read.
+  package var activationType: ck_type { format == .bitmapInt8 ? .CK_INT8 : .CK_BF16 }
+
+  /// Part `part` of `parts` contiguous ranges of panels with nearly equal bytes.
+  package func panels(part: Int, of parts: Int) -> Range<Int> {
+    firstPanel(ofPart: part, of: parts)..<firstPanel(ofPart: part + 1, of: parts)
+  }
+
+  // The first panel that begins at or after the part's share of the bytes.
+  private func firstPanel(ofPart part: Int, of parts: Int) -> Int {
+    let share = Double(bytes(beforePanel: panelCount)) * Double(part) / Double(parts)
+    var low = 0
+    var high = panelCount
+    while low < high {
+      let middle = (low + high) / 2
+      if Double(bytes(beforePanel: middle)) < share { low = middle + 1 } else { high = middle }
+    }
+    return part == parts ? panelCount : low
+  }
+}
+
+/// Sizes that come from outside: positive, and small enough that every byte count fits an Int.
+func checkShape(_ what: String, rows: Int, columns: Int) throws(TesseraError) {
+  guard rows > 0, columns > 0, ck_dense_packed_bytes(rows, columns) > 0, ck_dense_packed_bytes(rows, columns) <= Int.max / 4
+  else { throw .invalidShape(what: what, rows: rows, columns: columns) }
+}
+
+/// The bias as packed weights keep it.
+func biasRegion(_ bias: [Float]?, outputs: Int) throws(TesseraError) -> MemoryRegion? {
+  guard let bias else { return nil }
+  guard bias.count == outputs else { throw .sizeMismatch(what: "bias", expected: outputs, got: bias.count) }
+  return try MemoryRegion(byteCount: outputs * MemoryLayout<Float>.stride) { bytes in
+    bias.withUnsafeBytes { bytes.copyMemory(from: $0) }
+  }
+}

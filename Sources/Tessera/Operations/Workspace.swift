@@ -1,0 +1,93 @@
+internal import CKernels
+
+/// What one multiplication needs beside weights and output: rows of x as kernels read them, and scratch for each thread.
+struct Workspace: ~Copyable {
+  private var activations = ScratchBuffer()
+  private var scales = ScratchBuffer()
+  private var scratch = ScratchBuffer()
+
+  /// Makes room for a call and lays it out.
+  mutating func layOut(rows: Int, inputs: Int, type: ck_type) throws(TesseraError) -> Activations {
+    let padded = ck_k_padded(inputs, type)
+    // An odd number of cache lines from row to row: 16 rows of one tile then fall into 16 different sets of the L1 cache.
+    let lines = (padded * (type == .CK_INT8 ? 1 : 2) + 63) / 64
+    let stride = (lines | 1) * 64
+    let (byteCount, overflow) = rows.multipliedReportingOverflow(by: stride)
+    guard !overflow else { throw .outOfMemory(bytes: Int.max) }
+    try activations.reserve(byteCount: byteCount)
+    try scales.reserve(byteCount: rows * MemoryLayout<Float>.stride)
+    guard let base = activations.base, let scale = scales.base else { throw .outOfMemory(bytes: byteCount) }
+    return Activations(
+      base: base, scale: scale.assumingMemoryBound(to: Float.self), inputs: inputs, padded: padded, stride: stride, type: type)
+  }
+
+  /// Scratch of `byteCount` bytes for each of `threads` threads.
+  mutating func layOutScratch(byteCount: Int, threads: Int) throws(TesseraError) -> ThreadScratch {
+    // Whole pairs of cache lines, so that neighbours never share one.
+    let stride = (byteCount + 127) / 128 * 128
+    try scratch.reserve(byteCount: stride * threads)
+    return ThreadScratch(base: byteCount == 0 ? nil : scratch.base, stride: stride)
+  }
+}
+
+// Both layouts below are handles into a workspace, used by the threads of one call while its lock is held; hence Sendable.
+
+/// Scratch memory, a part for each thread of the pool.
+struct ThreadScratch: @unchecked Sendable {
+  let base: UnsafeMutableRawPointer?
+  let stride: Int
+
+  subscript(worker: Int) -> UnsafeMutableRawPointer? { base.map { $0 + worker * stride } }
+}
+
+/// Rows of x in the form kernels read: converted, padded with zeros to whole steps of k, `stride` bytes apart.
+struct Activations: @unchecked Sendable {
+  let base: UnsafeMutableRawPointer
+  /// int8: what one step of each row is worth.
+  let scale: UnsafeMutablePointer<Float>
+  let inputs: Int
+  let padded: Int
+  let stride: Int
+  let type: ck_type
+
+  /// Converts row `row` of x.
+  func fill(row: Int, from x: MatrixInput) {
+    let target = base + row * stride
+    switch (x, type) {
+    case (.float32(let source), .CK_INT8):
+      scale[row] = ck_x_quantize_f32(source + row * inputs, inputs, padded, target.assumingMemoryBound(to: Int8.self))
+    case (.float32(let source), _):
+      ck_x_from_f32(source + row * inputs, inputs, padded, target.assumingMemoryBound(to: UInt16.self))
+    case (.bfloat16(let source), .CK_INT8):
+      scale[row] = ck_x_quantize_bf16(source + row * inputs, inputs, padded, target.assumingMemoryBound(to: Int8.self))
+    case (.bfloat16(let source), _):
+      ck_x_from_bf16(source + row * inputs, inputs, padded, target.assumingMemoryBound(to: UInt16.self))
+    }
+  }
+}
+
+/// The caller's x, row after row.
+enum MatrixInput {
+  case float32(UnsafePointer<Float>)
+  case bfloat16(UnsafePointer<UInt16>)
+}
+
+/// The caller's y, row after row.
+enum MatrixOutput {
+  case float32(UnsafeMutablePointer<Float>)
+  case bfloat16(UnsafeMutablePointer<UInt16>)
+
+  var base: UnsafeMutableRawPointer {
+    switch self {
+    case .float32(let pointer): UnsafeMutableRawPointer(pointer)
+    case .bfloat16(let pointer): UnsafeMutableRawPointer(pointer)
+    }
+  }
+
+  var type: ck_type {
+    switch self {
+    case .float32: .CK_F32
+    case .bfloat16: .CK_BF16
+    }
+  }
+}

@@ -1,0 +1,66 @@
+public import Tessera
+
+/// y = x W^T + bias, whatever form W is stored in. Any linear layer of a model can be replaced by any other of the same shape.
+public protocol LinearLayer: Sendable {
+  /// N: elements of a row of y.
+  var outputs: Int { get }
+  /// K: elements of a row of x.
+  var inputs: Int { get }
+  var format: WeightFormat { get }
+  /// What one application reads from memory, bias aside.
+  var byteCount: Int { get }
+  /// How many times less that is than dense bfloat16: the best speed-up that memory bandwidth allows.
+  var bestSpeedup: Double { get }
+
+  /// - Parameters:
+  ///   - x: `rows * inputs` elements, row after row.
+  ///   - rows: M, at least 1.
+  ///   - y: `rows * outputs` elements, all overwritten.
+  /// - Throws: `TesseraError.sizeMismatch`, `invalidShape`, `outOfMemory`.
+  func callAsFunction(
+    _ x: Span<Float>, rows: Int, into y: inout MutableSpan<Float>, on executor: Executor
+  ) throws(TesseraError)
+}
+
+extension LinearLayer {
+  /// The same into a new array of `rows * outputs` elements.
+  public func callAsFunction(_ x: Span<Float>, rows: Int, on executor: Executor) throws(TesseraError) -> [Float] {
+    var y = [Float](repeating: 0, count: rows * outputs)
+    var target = y.mutableSpan
+    try callAsFunction(x, rows: rows, into: &target, on: executor)
+    return y
+  }
+}
+
+/// A linear layer over one packed matrix.
+public protocol PackedLinearLayer: LinearLayer {
+  associatedtype Weights: PackedWeights
+  var weights: Weights { get }
+}
+
+extension PackedLinearLayer {
+  public var outputs: Int { weights.outputs }
+  public var inputs: Int { weights.inputs }
+  public var format: WeightFormat { weights.format }
+  public var byteCount: Int { weights.byteCount }
+  public var bestSpeedup: Double { weights.bestSpeedup }
+
+  public func callAsFunction(
+    _ x: Span<Float>, rows: Int, into y: inout MutableSpan<Float>, on executor: Executor
+  ) throws(TesseraError) {
+    try executor.multiply(x, rows: rows, by: weights, into: &y)
+  }
+}
+
+/// A linear layer with every weight stored, bfloat16: the baseline that the others are measured against.
+public struct DenseLinear: PackedLinearLayer {
+  public let weights: DenseWeights
+
+  public init(weights: DenseWeights) { self.weights = weights }
+
+  /// - Parameter weights: `outputs * inputs` elements, row after row.
+  /// - Throws: `TesseraError.invalidShape`, `sizeMismatch`, `outOfMemory`.
+  public init(_ weights: Span<BFloat16>, outputs: Int, inputs: Int, bias: [Float]? = nil) throws(TesseraError) {
+    self.weights = try DenseWeights(packing: weights, outputs: outputs, inputs: inputs, bias: bias)
+  }
+}
