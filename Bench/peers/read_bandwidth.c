@@ -89,7 +89,8 @@ int read_bandwidth_passes(const void *buffer, size_t bytes, int threads, const i
     int started = 0;
     for (; started < threads; started++) {
         size_t begin = words * (size_t)started / (size_t)threads, end = words * ((size_t)started + 1) / (size_t)threads;
-        readers[started] = (reader){&c, (const uint64_t *)buffer + begin, end - begin, cpus ? cpus[started] : -1, started == 0, 0};
+        const uint64_t *share = (const uint64_t *)buffer + begin;
+        readers[started] = (reader){&c, share, end - begin, cpus ? cpus[started] : -1, started == 0, 0};
         if (pthread_create(&handles[started], NULL, read_share, &readers[started])) break;
     }
     c.abandoned = started < threads;

@@ -313,7 +313,7 @@ class Stopped(Exception):
 
 class Bench:
     def __init__(self, torch, opts, cores, out):
-        self.torch, self.opts, self.threads, self.out = torch, opts, len(cores), out
+        self.torch, self.opts, self.threads, self.out = torch, opts, opts.threads or len(cores), out
         self.deadline = time.perf_counter() + opts.budget
         self.isa = "torch-" + ".".join(torch.__version__.split("+")[0].split(".")[:2])
         self.machine = report.machine(cores) | self.library()
@@ -322,7 +322,7 @@ class Bench:
         self.rows, self.failed, self.interrupted = [], False, False
         self.contenders = self.chosen()
         self.buffer = torch.ones(min(cold, 2 << 30) // 8, dtype=torch.int64)
-        self.bandwidth = report.ReadBandwidth(self.buffer.data_ptr(), 8 * self.buffer.numel(), cores, self.buffer.sum)
+        self.bandwidth = report.ReadBandwidth(self.buffer.data_ptr(), 8 * self.buffer.numel(), cores[: self.threads], self.buffer.sum)
 
     def library(self):
         torch = self.torch
@@ -437,15 +437,15 @@ def main():
     opts, cores = options(), report.allowed_cores()
     if not 0 <= opts.threads <= len(cores):
         raise report.UsageError(f"--threads {opts.threads}: this process may use {len(cores)} cores")
-    cores = cores[: opts.threads or len(cores)]
     shapes, ms = report.parse_shapes(opts.shape), report.parse_counts("--m", opts.m)
-    settle_environment(len(cores), not opts.no_huge_pages)
+    threads = opts.threads or len(cores)
+    settle_environment(threads, not opts.no_huge_pages)
     warnings.simplefilter("ignore")  # PyTorch announces the age of some operators; the rows name them
     try:
         import torch
     except ImportError as problem:
         raise report.UsageError(f"PyTorch is not installed for {sys.executable}: {problem}") from None
-    torch.set_num_threads(len(cores))
+    torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
     bench = Bench(torch, opts, cores, sys.stderr if opts.json == "-" else sys.stdout)
     if opts.list:
