@@ -322,7 +322,8 @@ class Bench:
         self.rows, self.failed, self.interrupted = [], False, False
         self.contenders = self.chosen()
         self.buffer = torch.ones(min(cold, 2 << 30) // 8, dtype=torch.int64)
-        self.bandwidth = report.ReadBandwidth(self.buffer.data_ptr(), 8 * self.buffer.numel(), cores[: self.threads], self.buffer.sum)
+        address, nbytes = self.buffer.data_ptr(), 8 * self.buffer.numel()
+        self.bandwidth = report.ReadBandwidth(address, nbytes, cores[: self.threads], self.buffer.sum)
 
     def library(self):
         torch = self.torch
