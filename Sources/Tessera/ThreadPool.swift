@@ -3,7 +3,7 @@ internal import CKernels
 /// Threads that stay alive and share the parts of one job after another: a fork and join costs less than a microsecond while they spin.
 ///
 /// ```swift
-/// let pool = try ThreadPool(threads: 4)
+/// let pool = try ThreadPool(on: .current)
 /// pool.run(parts: panels) { panel, worker in multiply(panel, scratch[worker]) }
 /// ```
 ///
@@ -21,26 +21,38 @@ public final class ThreadPool: @unchecked Sendable {
 
   private let pool: OpaquePointer
 
-  /// Starts `threads - 1` threads.
+  /// A pool for `machine`, pinned as `Machine.cpusForThreads(_:)` advises.
   ///
   /// - Parameters:
-  ///   - threads: From 1 to the number of CPUs that this process may use.
+  ///   - threads: nil takes `Machine.defaultThreadCount`: one thread for each core.
+  ///   - spinMicroseconds: As below.
+  /// - Throws: `TesseraError.invalidThreadCount` unless `threads` lies between 1 and the CPUs that this process may use;
+  ///   `TesseraError.outOfMemory` when the system refuses a thread.
+  public convenience init(on machine: Machine, threads: Int? = nil, spinMicroseconds: Int = 100) throws(TesseraError) {
+    let threads = threads ?? machine.defaultThreadCount
+    try self.init(
+      threads: threads, allowed: machine.allowedCPUs.count, cpus: machine.cpusForThreads(threads),
+      spinMicroseconds: spinMicroseconds)
+  }
+
+  /// A pool whose workers run where the caller says.
+  ///
+  /// - Parameters:
+  ///   - threads: From 1 to the number of CPUs that this process may use; the pool starts one thread less.
   ///   - cpus: One CPU number for each worker to be pinned to, or nil to leave all of them to the scheduler. The first is
   ///     unused: the calling thread stays as it is. A worker whose CPU cannot be had stays unpinned.
   ///   - spinMicroseconds: How long an idle worker watches for the next job before it sleeps. A sleeping worker takes about
   ///     50 us to wake, a spinning one keeps its core busy; 0 sleeps at once.
   /// - Throws: `TesseraError.invalidThreadCount`, or `TesseraError.outOfMemory` when the system refuses a thread.
-  public convenience init(threads: Int, cpus: [Int]? = nil, spinMicroseconds: Int = 100) throws(TesseraError) {
-    let cpuCount = ck_cpu_allowed(nil, 0)
+  public convenience init(threads: Int, cpus: [Int]?, spinMicroseconds: Int = 100) throws(TesseraError) {
     try self.init(
-      threads: threads, allowed: cpuCount == 0 ? Int(CK_POOL_MOST_THREADS) : cpuCount, cpus: cpus,
-      spinMicroseconds: spinMicroseconds)
+      threads: threads, allowed: Machine.current.allowedCPUs.count, cpus: cpus, spinMicroseconds: spinMicroseconds)
   }
 
   /// `allowed` lets tests have more threads than the machine has CPUs.
   package init(threads: Int, allowed: Int, cpus: [Int]? = nil, spinMicroseconds: Int = 100) throws(TesseraError) {
     let most = min(allowed, Int(CK_POOL_MOST_THREADS))
-    guard 1...most ~= threads else { throw .invalidThreadCount(requested: threads, allowed: most) }
+    guard threads >= 1, threads <= most else { throw .invalidThreadCount(requested: threads, allowed: most) }
     if let cpus { precondition(cpus.count == threads, "\(cpus.count) CPUs for \(threads) threads") }
     precondition(spinMicroseconds >= 0, "a spin of \(spinMicroseconds) us")
 
