@@ -1,6 +1,7 @@
 internal import CKernels
 internal import Synchronization
 internal import Testing
+
 @testable internal import Tessera
 
 #if canImport(Glibc)
@@ -55,16 +56,18 @@ private func onHostThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Vo
     #else
       var thread = pthread_t()
     #endif
-    let failed = pthread_create(&thread, nil, { argument in
-      #if canImport(Darwin)
-        let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
-      #else
-        guard let argument else { return nil }
-        let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
-      #endif
-      start.body(start.number)
-      return nil
-    }, start.toOpaque())
+    let failed = pthread_create(
+      &thread, nil,
+      { argument in
+        #if canImport(Darwin)
+          let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
+        #else
+          guard let argument else { return nil }
+          let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
+        #endif
+        start.body(start.number)
+        return nil
+      }, start.toOpaque())
     #expect(failed == 0)
     #if canImport(Darwin)
       if let thread { threads.append(thread) }
