@@ -3,10 +3,10 @@ public import Tessera
 /// The tensors of an ordinary safetensors checkpoint, one file or a folder of shards.
 ///
 /// Headers are checked when the checkpoint is opened; tensors are converted when they are asked for.
-public struct SafetensorsFile: Sendable {
+public struct SafetensorsFile: WeightSource {
   /// What was opened: the file or the index.
   public let path: String
-  /// In the order of the files, and inside a file of the bytes.
+  /// In the order of the files, and inside a file of the bytes; without the padding that `SafetensorsWriter` inserts.
   public let names: [String]
   /// What the files' `__metadata__` say; where shards disagree, the later one.
   public let metadata: [String: String]
@@ -67,11 +67,11 @@ public struct SafetensorsFile: Sendable {
     /// `expected`: the tensors that the index looks for in this file; nil for all.
     mutating func add(_ path: String, expecting expected: Set<String>?) throws(WeightFileError) {
       let file = try MappedFile(path: path)
-      let header = try SafetensorsHeader(parsing: file.bytes, file: path)
+      let header = try file.withBytes { (bytes) throws(WeightFileError) in try SafetensorsHeader(parsing: bytes, file: path) }
       if let missing = expected?.filter({ header[$0] == nil }).min() {
         throw WeightFileError.missingTensor(file: path, tensor: missing)
       }
-      for tensor in header.tensors where expected?.contains(tensor.name) ?? true {
+      for tensor in header.tensors where expected?.contains(tensor.name) ?? !tensor.isPadding {
         names.append(tensor.name)
         places[tensor.name] = Place(file: file, tensor: tensor)
       }
@@ -96,7 +96,7 @@ extension SafetensorsFile {
     let bytes = place.bytes
     switch place.tensor.type {
     case .bf16: return elements(of: bytes) { (bits: UInt16) in Float(BFloat16(bits: bits)) }
-    case .f16: return elements(of: bytes) { (bits: UInt16) in Float(float16Bits: bits) }
+    case .f16: return elements(of: bytes) { (bits: UInt16) in Float(binary16: bits) }
     case .f32: return elements(of: bytes) { (bits: UInt32) in Float(bitPattern: bits) }
     default: throw unsupported(place)
     }
@@ -110,7 +110,7 @@ extension SafetensorsFile {
     let bytes = place.bytes
     switch place.tensor.type {
     case .bf16: return elements(of: bytes) { (bits: UInt16) in BFloat16(bits: bits) }
-    case .f16: return elements(of: bytes) { (bits: UInt16) in BFloat16(Float(float16Bits: bits)) }
+    case .f16: return elements(of: bytes) { (bits: UInt16) in BFloat16(Float(binary16: bits)) }
     case .f32: return elements(of: bytes) { (bits: UInt32) in BFloat16(Float(bitPattern: bits)) }
     default: throw unsupported(place)
     }
@@ -138,16 +138,5 @@ extension SafetensorsFile {
       }
       initialized = count
     }
-  }
-}
-
-extension Float {
-  /// The value of an IEEE 754 binary16 number; exact, also for subnormal numbers. NaN stays NaN with its payload.
-  fileprivate init(float16Bits bits: UInt16) {
-    let magnitude = UInt32(bits & 0x7FFF) << 13
-    // Read as a Float, the magnitude is 2^112 too small: the exponent biases are 127 and 15. Subnormals are scaled by the same factor.
-    let scaled = Float(bitPattern: magnitude) * Float(bitPattern: (127 + 112) << 23)
-    let pattern = bits & 0x7C00 == 0x7C00 ? magnitude | 0x7F80_0000 : scaled.bitPattern
-    self.init(bitPattern: pattern | UInt32(bits & 0x8000) << 16)
   }
 }

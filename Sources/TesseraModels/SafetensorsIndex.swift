@@ -15,7 +15,7 @@ struct SafetensorsIndex {
       throw WeightFileError.tooLarge(
         file: path, what: "the index", value: UInt64(file.byteCount), limit: UInt64(SafetensorsIndex.maximumByteCount))
     }
-    try self.init(parsing: file.bytes, file: path)
+    self = try file.withBytes { (bytes) throws(WeightFileError) in try SafetensorsIndex(parsing: bytes, file: path) }
   }
 
   /// - Throws: `malformedHeader`, `duplicateName`, `wrongMetadata` without a weight_map, `unsafePath`.

@@ -40,8 +40,16 @@ public final class MappedFile: @unchecked Sendable {
 
   deinit { munmap(UnsafeMutableRawPointer(mutating: base), byteCount) }
 
-  /// The whole file. Valid while this object lives.
+  /// The whole file. Valid while this object lives: take it from a variable, not from a temporary, or use `withBytes`.
   public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: byteCount) }
+
+  /// Calls `body` with the whole file, which stays mapped at least until it returns.
+  public func withBytes<Result, Failure: Error>(
+    _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    defer { withExtendedLifetime(self) {} }
+    return try body(bytes)
+  }
 
   /// The whole file as a region that keeps the mapping alive.
   public var region: MemoryRegion { MemoryRegion(base: base, byteCount: byteCount, keeping: self) }

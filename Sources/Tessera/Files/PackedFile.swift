@@ -32,6 +32,7 @@ public struct PackedFile: Sendable {
   public init(
     contents: MemoryRegion, file: String, verifying verification: Verification = .checksums
   ) throws(WeightFileError) {
+    defer { withExtendedLifetime(contents) {} }
     let header = try SafetensorsHeader(parsing: contents.bytes, file: file)
     let prelude = PackedPrelude(contents: contents, header: header, file: file)
     try prelude.checkVersion()
@@ -193,7 +194,7 @@ private struct PackedLoader {
   /// Rules P3 and P12: what is no part is padding of at most 63 zero bytes.
   consuming func finish() throws(WeightFileError) -> [PackedTensor] {
     for tensor in header.tensors where !used.contains(tensor.name) {
-      guard tensor.name.hasPrefix(SafetensorsWriter.paddingPrefix) else {
+      guard tensor.isPadding else {
         throw WeightFileError.wrongMetadata(
           file: file, key: PackedDescription.keyPrefix + tensor.name, detail: "tensor '\(tensor.name)' is part of no described tensor")
       }

@@ -33,6 +33,9 @@ public struct SafetensorsHeader: Sendable {
     /// Where the tensor begins, counted from the start of the file.
     public let offset: Int
     public let byteCount: Int
+
+    /// Whether it only aligns what follows (rule P3).
+    public var isPadding: Bool { name.hasPrefix(SafetensorsWriter.paddingPrefix) }
   }
 
   public static let maximumByteCount: UInt64 = 100_000_000
