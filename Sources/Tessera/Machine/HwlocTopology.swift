@@ -6,19 +6,18 @@
     /// nil when the library cannot load a topology or belongs to another major version than its header.
     static func read() -> Topology? {
       guard hwloc_get_api_version() >> 16 == UInt32(HWLOC_API_VERSION) >> 16 else { return nil }
+      // Without these two flags the topology ignores the affinity mask and shows CPUs outside it.
+      let own = UInt(HWLOC_TOPOLOGY_FLAG_IS_THISSYSTEM.rawValue) | UInt(HWLOC_TOPOLOGY_FLAG_RESTRICT_TO_CPUBINDING.rawValue)
       // The x86 backend binds the calling thread to each CPU in turn, so it only gets a turn where /sys says too little.
-      guard let gentle = load(changingBinding: false) else { return load(changingBinding: true) }
-      return gentle.cores.isEmpty || gentle.caches.isEmpty ? load(changingBinding: true) ?? gentle : gentle
+      let dontChangeBinding: UInt = hwloc_get_api_version() >= 0x20500 ? 1 << 6 : 0
+      guard let gentle = load(flags: own | dontChangeBinding) else { return load(flags: own) }
+      return gentle.cores.isEmpty || gentle.caches.isEmpty ? load(flags: own) ?? gentle : gentle
     }
 
-    private static func load(changingBinding: Bool) -> Topology? {
+    static func load(flags: UInt) -> Topology? {
       var handle: hwloc_topology_t?
       guard hwloc_topology_init(&handle) == 0, let handle else { return nil }
       defer { hwloc_topology_destroy(handle) }
-      // Without these two the topology ignores the affinity mask and shows CPUs outside it.
-      var flags = UInt(HWLOC_TOPOLOGY_FLAG_IS_THISSYSTEM.rawValue) | UInt(HWLOC_TOPOLOGY_FLAG_RESTRICT_TO_CPUBINDING.rawValue)
-      let dontChangeBinding: UInt = 1 << 6  // known to the library from 2.5 on
-      if !changingBinding && hwloc_get_api_version() >= 0x20500 { flags |= dontChangeBinding }
       guard hwloc_topology_set_flags(handle, flags) == 0, hwloc_topology_load(handle) == 0 else { return nil }
       return Topology(source: .hwloc, cores: cores(handle), caches: caches(handle), nodes: nodes(handle))
     }

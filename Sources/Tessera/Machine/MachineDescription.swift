@@ -1,41 +1,36 @@
 extension Machine: CustomStringConvertible {
   /// A listing for people, one fact per line.
   public var description: String {
-    var rows: [(label: String, text: String)] = []
-    rows.append(
-      ("CPU", "\(model.isEmpty ? "unknown" : model) (\(([vendor, architecture]).filter { !$0.isEmpty }.joined(separator: ", ")))")
-    )
-    rows.append(("instruction sets", instructionSets.description))
-    rows.append(("AMX", amxPermission.rawValue))
-    rows.append(("cores", coresText))
-    rows.append(("may use", allowedText))
-    for node in nodes { rows.append(("NUMA node \(node.number)", nodeText(node))) }
-    for level in Set(caches.map(\.level)).sorted() {
-      rows.append(("L\(level) cache", caches.filter { $0.level == level }.map(cacheText).joined(separator: "; ")))
-    }
-    rows.append(("pages", pagesText))
-    rows.append(("threads", "\(defaultThreadCount) by default"))
-    rows.append(
-      (
-        "as told by",
-        topologySource == cacheSource ? topologySource.rawValue : "\(topologySource.rawValue), caches: \(cacheSource.rawValue)"
-      ))
+    var rows = [
+      ("CPU", "\(model.isEmpty ? "unknown" : model) (\(vendor.isEmpty ? "" : "\(vendor), ")\(architecture))"),
+      ("instruction sets", instructionSets.description),
+      ("AMX", amxPermission.rawValue),
+      ("cores", coresText),
+      ("may use", allowedText),
+    ]
+    rows += nodes.map { ("NUMA node \($0.number)", nodeText($0)) }
+    rows += Set(caches.map(\.level)).sorted().map { ("L\($0) cache", cachesText(level: $0)) }
+    rows += [
+      ("pages", pagesText),
+      ("threads", "\(defaultThreadCount) by default"),
+      ("as told by", sourcesText),
+    ]
 
-    let width = rows.map(\.label.count).max() ?? 0
-    return rows.map { row in
-      row.label + String(repeating: " ", count: width + 2 - row.label.count) + row.text
+    let width = rows.map(\.0.count).max() ?? 0
+    return rows.map { label, text in
+      label + String(repeating: " ", count: width + 2 - label.count) + text
     }.joined(separator: "\n")
   }
 
   private var coresText: String {
-    var text = "\(cores.count)"
-    if threadsPerCore > 1 { text += ", up to \(threadsPerCore) threads each" }
+    let domains = Set(cores.map(\.cacheDomain)).count
+    var text = "\(cores.count) in \(counted(packageCount, "package")), \(counted(domains, "last-level cache"))"
+    if threadsPerCore > 1 { text += "; up to \(threadsPerCore) threads each" }
     let kinds = Set(cores.map(\.kind)).sorted(by: >)
     if kinds.count > 1 {
-      text += kinds.map { kind in ", \(cores.count { $0.kind == kind }) of kind \(kind)" }.joined()
+      text += "; " + kinds.map { kind in "\(cores.count { $0.kind == kind }) of kind \(kind)" }.joined(separator: ", ")
     }
-    let domains = Set(cores.map(\.cacheDomain)).count
-    return text + " in \(counted(packageCount, "package")), \(counted(domains, "last-level cache"))"
+    return text
   }
 
   private var allowedText: String {
@@ -48,13 +43,19 @@ extension Machine: CustomStringConvertible {
     return node.cpus.isEmpty ? "\(memory), no CPUs" : "\(memory), CPUs \(CPUList.format(node.cpus))"
   }
 
-  private func cacheText(_ cache: Cache) -> String {
-    let shared = cache.sharedBy > 1 ? ", each shared by \(cache.sharedBy) CPUs" : ""
-    return "\(cache.instances) x \(Self.size(cache.bytes)), lines of \(cache.lineBytes) B\(shared)"
+  private func cachesText(level: Int) -> String {
+    caches.filter { $0.level == level }.map { cache in
+      let shared = cache.sharedBy > 1 ? ", each shared by \(cache.sharedBy) CPUs" : ""
+      return "\(cache.instances) x \(Self.size(cache.bytes)), lines of \(cache.lineBytes) B\(shared)"
+    }.joined(separator: "; ")
   }
 
   private var pagesText: String {
     "\(pageSizes.map(Self.size).joined(separator: ", ")); transparent huge pages: \(transparentHugePages.rawValue)"
+  }
+
+  private var sourcesText: String {
+    topologySource == cacheSource ? topologySource.rawValue : "\(topologySource.rawValue); caches by \(cacheSource.rawValue)"
   }
 
   private func counted(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
