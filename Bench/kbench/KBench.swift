@@ -1,0 +1,118 @@
+internal import ArgumentParser
+internal import Tessera
+
+@main
+struct KBench: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "kbench",
+    abstract: "Measures Tessera's kernels on this machine: time, bandwidth, fraction of the roofline, error.",
+    discussion: """
+      Weights are cold: copies rotate through three times the last-level cache or 1 GiB, whichever is more. Every kernel is compared \
+      with the scalar reference before it is timed; all formats and kernels of one shape take turns, and memory is read between \
+      them to know the roofline of the same minute. Medians are quoted.
+
+      Exit codes: 0 all is well; 1 a kernel was wrong; 2 the machine, its memory or a file lacks what was asked for; 64 the \
+      arguments make no sense.
+
+      Environment: TESSERA_ISA caps the instruction sets, NO_COLOR turns colours off, TESSERA_REVISION names the source in reports.
+      """)
+
+  @Flag(help: "Print the table of operations and instruction sets.")
+  var list = false
+
+  @Flag(help: "With --list: as Markdown.")
+  var markdown = false
+
+  @Flag(help: "Print what is known of this machine, and the kernels chosen on it.")
+  var machine = false
+
+  @Option(help: "Operations, separated by commas: read_bandwidth, fork_join, dense_gemm, bitmap_gemm.")
+  var op: String?
+
+  @Option(help: "Weight formats, separated by commas: bf16, bitmap-bf16, bitmap-int8.")
+  var format: String?
+
+  @Option(help: "Matrices as NxK (outputs x inputs) or names of presets, separated by commas.")
+  var shape: String?
+
+  @Option(help: "The layers of models: llama-3.1-8b, llama-2-7b, qwen2.5-7b, smollm2-135m. Default: llama-3.1-8b.")
+  var preset: String?
+
+  @Option(name: .customLong("m"), help: "Rows of x, separated by commas.")
+  var rows = "1,4,16"
+
+  @Option(help: "Threads; 0 or nothing means one for each core that this process may use.")
+  var threads = 0
+
+  @Option(help: "best, all, or names: a tag (avx2), a kernel's full name, or a level (avx512, amx).")
+  var isa = "best"
+
+  @Option(help: "Fractions of zeros in sparse formats, separated by commas.")
+  var sparsity = "0.5"
+
+  @Flag(help: "Use one copy of the weights: measures the cache.")
+  var hot = false
+
+  @Flag(help: "Run all linear layers of each preset in sequence, with weights of their own; the output layer stays dense.")
+  var chain = false
+
+  @Option(help: "A GGUF or safetensors file whose matrices to use; sparse formats prune the smallest weights of each row.")
+  var weights: String?
+
+  @Option(help: ArgumentHelp("Seconds of measuring for each kernel.", valueName: "seconds"))
+  var minTime = 0.3
+
+  @Option(help: "Seed of the random weights.")
+  var seed: UInt64 = 1
+
+  @Option(help: ArgumentHelp("Write a report; - is standard output, and nothing else there.", valueName: "file"))
+  var json: String?
+
+  @Option(help: ArgumentHelp("Draw time against M.", valueName: "file.svg"))
+  var plot: String?
+
+  @Flag(help: "Let a debug build write figures.")
+  var allowDebug = false
+
+  mutating func run() throws {
+    let console = Console(printsTables: json != "-" && plot != "-")
+    do throws(BenchError) {
+      try execute(console)
+    } catch {
+      console.warn("\(error)")
+      throw ExitCode(error.exitCode)
+    }
+  }
+
+  private func execute(_ console: Console) throws(BenchError) {
+    let settings = try ArgumentReader(self).settings()
+    if list {
+      console.line(Listing.kernels(markdown: markdown, features: Machine.current.instructionSets))
+      return
+    }
+    if BuildInfo.isDebug, json != nil || plot != nil, !allowDebug {
+      throw BenchError.usage("a debug build gives no figures worth keeping; build with -c release, or say --allow-debug")
+    }
+    let executor = try attempt { () throws(TesseraError) in try Executor(threads: threads == 0 ? nil : threads) }
+    var report = Report(machine: executor.machine, commandLine: CommandLine.arguments, threads: executor.pool.threadCount)
+    if machine {
+      console.line("\(executor.machine)\n")
+      console.line(Listing.choices(executor.selection))
+      if let json { try report.write(to: json) }
+      return
+    }
+    console.line("\(executor.machine.model), \(executor.pool.threadCount) threads, \(BuildInfo.mode) build. \(Table.legend)")
+    let bench = Bench(settings: settings, executor: executor, console: console, report: report) { report throws(BenchError) in
+      if let json, json != "-" { try report.write(to: json) }
+    }
+    try bench.run()
+    report = bench.report
+    if json == "-" { try report.write(to: "-") }
+    if let plot { try OutputText.save(Plot(report.rows, title: plotTitle(executor)).svg, to: plot) }
+    if !report.errors.isEmpty { throw BenchError.wrongKernels(report.errors.count) }
+  }
+
+  private func plotTitle(_ executor: Executor) -> String {
+    "\(executor.machine.model), \(executor.pool.threadCount) threads: time against M"
+  }
+}

@@ -1,0 +1,130 @@
+internal import Tessera
+
+/// A weight matrix before it is packed: row-major bfloat16.
+struct SourceMatrix {
+  let shape: Shape
+  /// The tensor's name in a file, or nil for random weights.
+  let tensor: String?
+  let values: [BFloat16]
+
+  init(shape: Shape, tensor: String, values: [BFloat16]) {
+    self.shape = shape
+    self.tensor = tensor
+    self.values = values
+  }
+
+  /// Random weights of nearly normal distribution, none of them zero, nor after quantisation to int8: a sum of four uniform numbers
+  /// (3.46 standard deviations at most) moved away from zero by 0.06, two steps of int8.
+  init(random shape: Shape, seed: UInt64, on pool: ThreadPool) {
+    self.shape = shape
+    tensor = nil
+    values = [BFloat16](unsafeUninitializedCapacity: shape.outputs * shape.inputs) { target, count in
+      // A buffer of its own for each row, so the closure shares no variable between threads.
+      let rows = UnsafeMutableBufferPointer(rebasing: target[..<(shape.outputs * shape.inputs)])
+      pool.run(parts: shape.outputs) { row, _ in
+        var generator = SplitMix64(seed: seed, stream: row)
+        for column in 0..<shape.inputs {
+          let value = generator.normal()
+          let moved = value < 0 ? value - 0.06 : value + 0.06
+          rows[row * shape.inputs + column] = BFloat16(moved * 0.02)
+        }
+      }
+      count = shape.outputs * shape.inputs
+    }
+  }
+
+  /// The same matrix with a fraction of its weights set to zero: random ones if the weights are random, else the smallest of each row.
+  func pruned(_ sparsity: Double, seed: UInt64, on pool: ThreadPool) -> SourceMatrix {
+    var values = values
+    values.withUnsafeMutableBufferPointer { target in
+      let all = target
+      pool.run(parts: shape.outputs) { row, _ in
+        let row = (index: row, weights: UnsafeMutableBufferPointer(rebasing: all[row * shape.inputs..<(row + 1) * shape.inputs]))
+        if tensor == nil {
+          var generator = SplitMix64(seed: ~seed, stream: row.index)
+          for column in row.weights.indices where generator.unit() < sparsity { row.weights[column] = .zero }
+        } else {
+          zeroSmallest(row.weights, count: Int((sparsity * Double(shape.inputs)).rounded()))
+        }
+      }
+    }
+    return SourceMatrix(shape: shape, tensor: tensor, values: values)
+  }
+
+  private init(shape: Shape, tensor: String?, values: [BFloat16]) {
+    self.shape = shape
+    self.tensor = tensor
+    self.values = values
+  }
+
+  /// Packs the matrix; formats that store every element ignore `sparsity`.
+  func packed(
+    as format: WeightFormat, sparsity: Double?, seed: UInt64, on pool: ThreadPool
+  ) throws(TesseraError) -> any CopyableWeights {
+    switch format {
+    case .bf16:
+      return try DenseWeights(packing: values.span, outputs: shape.outputs, inputs: shape.inputs)
+    case .bitmapBF16:
+      let sparse = pruned(sparsity ?? 0, seed: seed, on: pool)
+      return try BitmapWeights(packing: sparse.values.span, outputs: shape.outputs, inputs: shape.inputs)
+    case .bitmapInt8:
+      let sparse = pruned(sparsity ?? 0, seed: seed, on: pool).values.map { Float($0) }
+      return try BitmapWeights(quantizing: sparse.span, outputs: shape.outputs, inputs: shape.inputs)
+    }
+  }
+}
+
+/// Sets the `count` weights of smallest magnitude to zero; of equal ones the first.
+private func zeroSmallest(_ weights: UnsafeMutableBufferPointer<BFloat16>, count: Int) {
+  let magnitudes = weights.map { $0.bits & 0x7FFF }.sorted()
+  guard count > 0 else { return }
+  let threshold = magnitudes[min(count, magnitudes.count) - 1]
+  var equal = magnitudes[..<count].count { $0 == threshold }
+  for index in weights.indices {
+    let magnitude = weights[index].bits & 0x7FFF
+    guard magnitude <= threshold else { continue }
+    if magnitude == threshold {
+      guard equal > 0 else { continue }
+      equal -= 1
+    }
+    weights[index] = .zero
+  }
+}
+
+extension WeightFormat {
+  /// Whether the format leaves out zeros, so that sparsity changes its size.
+  var isSparse: Bool {
+    switch self {
+    case .bf16: false
+    case .bitmapBF16, .bitmapInt8: true
+    }
+  }
+}
+
+/// Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014): one addition and a mixing function.
+struct SplitMix64: RandomNumberGenerator {
+  private var state: UInt64
+
+  init(seed: UInt64, stream: Int = 0) {
+    state = seed
+    state = next() ^ (UInt64(truncatingIfNeeded: stream) &* 0xD1B5_4A32_D192_ED03)
+  }
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+
+  /// In 0 ..< 1.
+  mutating func unit() -> Double { Double(next() >> 11) * 0x1p-53 }
+
+  /// Mean 0, standard deviation 1: the sum of four uniform 16-bit numbers.
+  mutating func normal() -> Float {
+    let bits = next()
+    let sum = (bits & 0xFFFF) + (bits >> 16 & 0xFFFF) + (bits >> 32 & 0xFFFF) + (bits >> 48)
+    return (Float(sum) - 131070) * (1 / 37837.2)
+  }
+}

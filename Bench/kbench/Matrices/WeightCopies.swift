@@ -1,0 +1,165 @@
+internal import CKernels
+internal import Tessera
+
+/// Packed weights whose bytes can be moved to other memory.
+protocol CopyableWeights: PackedWeights {
+  /// Everything a kernel reads but the bias, in the order that `init(copy:of:)` takes.
+  var parts: [WeightPart] { get }
+  init(copy parts: [MemoryRegion], of original: Self) throws(TesseraError)
+  /// The weights that `panels` stand for, row after row.
+  func dequantized(panels: Range<Int>) -> [Double]
+}
+
+/// A region of packed weights, and where each panel's share of it begins.
+struct WeightPart {
+  let region: MemoryRegion
+  /// For 0 ... panelCount.
+  let offset: (_ panel: Int) -> Int
+}
+
+/// Copies of one packed matrix in distinct memory, each written by the threads that will read it.
+///
+/// A run takes the next copy, whichever kernel it runs, so that none finds its weights in the cache because another has just read
+/// them. All copies lie in one region, on huge pages where the system grants them.
+final class WeightCopies {
+  let original: any CopyableWeights
+  let copies: [any CopyableWeights]
+  private var cursor = 0
+
+  /// - Parameter byteCount: at least one copy is made, and as many as fit.
+  init(of original: any CopyableWeights, byteCount: Int, on pool: ThreadPool) throws(TesseraError) {
+    self.original = original
+    copies = try WeightCopies.copies(of: original, count: max(1, byteCount / WeightCopies.stride(of: original)), on: pool)
+  }
+
+  init(of original: any CopyableWeights, count: Int, on pool: ThreadPool) throws(TesseraError) {
+    self.original = original
+    copies = try WeightCopies.copies(of: original, count: count, on: pool)
+  }
+
+  var byteCount: Int { copies.count * original.byteCount }
+
+  func next() -> any CopyableWeights {
+    defer { cursor = (cursor + 1) % copies.count }
+    return copies[cursor]
+  }
+
+  /// What a copy takes, each part beginning on a cache line.
+  static func stride(of weights: any CopyableWeights) -> Int {
+    weights.parts.reduce(0) { $0 + ($1.region.byteCount + 63) / 64 * 64 }
+  }
+
+  private static func copies<Weights: CopyableWeights>(
+    of original: Weights, count: Int, on pool: ThreadPool
+  ) throws(TesseraError) -> [any CopyableWeights] {
+    let parts = original.parts
+    let stride = stride(of: original)
+    let workers = min(pool.threadCount, original.panelCount)
+    let arena = try MemoryRegion(byteCount: stride * count) { memory in
+      // The split of Executor.multiply: the first thread to write a page decides where it lies.
+      pool.run(parts: workers) { worker, _ in
+        let panels = original.panels(part: worker, of: workers)
+        for copy in 0..<count {
+          write(panels, of: parts, to: UnsafeMutableRawBufferPointer(rebasing: memory[(copy * stride)...]))
+        }
+      }
+    }
+    var copies: [any CopyableWeights] = []
+    for copy in 0..<count {
+      var base = arena.base + copy * stride
+      var regions: [MemoryRegion] = []
+      for part in parts {
+        regions.append(MemoryRegion(base: base, byteCount: part.region.byteCount, keeping: arena))
+        base += (part.region.byteCount + 63) / 64 * 64
+      }
+      copies.append(try Weights(copy: regions, of: original))
+    }
+    return copies
+  }
+
+  private static func write(_ panels: Range<Int>, of parts: [WeightPart], to target: UnsafeMutableRawBufferPointer) {
+    var base = 0
+    for part in parts {
+      let bytes = part.offset(panels.lowerBound)..<part.offset(panels.upperBound)
+      UnsafeMutableRawBufferPointer(rebasing: target[(base + bytes.lowerBound)..<(base + bytes.upperBound)])
+        .copyMemory(from: UnsafeRawBufferPointer(rebasing: part.region.bytes[bytes]))
+      base += (part.region.byteCount + 63) / 64 * 64
+    }
+  }
+}
+
+extension PackedWeights {
+  /// A part whose panels all have the same size.
+  func evenPart(_ region: MemoryRegion) -> WeightPart {
+    let panelBytes = region.byteCount / panelCount
+    return WeightPart(region: region) { $0 * panelBytes }
+  }
+
+  /// A part of one number for each row of W.
+  func rowPart(_ region: MemoryRegion) -> WeightPart {
+    let rowBytes = region.byteCount / outputs
+    let rows = outputs
+    return WeightPart(region: region) { min($0 * Int(CK_PANEL_ROWS), rows) * rowBytes }
+  }
+
+  /// The rows of W that panels hold.
+  func rows(of panels: Range<Int>) -> Range<Int> {
+    panels.lowerBound * Int(CK_PANEL_ROWS)..<min(panels.upperBound * Int(CK_PANEL_ROWS), outputs)
+  }
+}
+
+extension DenseWeights: CopyableWeights {
+  var parts: [WeightPart] { [evenPart(values)] }
+
+  init(copy parts: [MemoryRegion], of original: DenseWeights) throws(TesseraError) {
+    try self.init(packed: parts[0], outputs: original.outputs, inputs: original.inputs)
+  }
+
+  func dequantized(panels: Range<Int>) -> [Double] {
+    let rows = rows(of: panels)
+    let first = (values.base + parts[0].offset(panels.lowerBound)).assumingMemoryBound(to: UInt16.self)
+    var target = [UInt16](repeating: 0, count: rows.count * inputs)
+    ck_dense_unpack(first, rows.count, inputs, 0, panels.count, &target, inputs)
+    return target.map { Double(Float(BFloat16(bits: $0))) }
+  }
+}
+
+extension BitmapWeights: CopyableWeights {
+  var parts: [WeightPart] {
+    let offset = offsets.base.assumingMemoryBound(to: UInt64.self)
+    let valueBytes = format == .bitmapInt8 ? 1 : 2
+    let last = panelCount
+    let valueCount = values.byteCount
+    return [
+      evenPart(bitmap),
+      // The zeros behind the values belong to the last panel, as does the last offset.
+      WeightPart(region: values) { $0 == last ? valueCount : Int(offset[$0]) * valueBytes },
+      WeightPart(region: offsets) { ($0 == last ? last + 1 : $0) * MemoryLayout<UInt64>.stride },
+    ] + [rowScale, rowSum].compactMap { $0 }.map(rowPart)
+  }
+
+  init(copy parts: [MemoryRegion], of original: BitmapWeights) throws(TesseraError) {
+    try self.init(
+      packedFormat: original.format, bitmap: parts[0], values: parts[1], offsets: parts[2],
+      rowScale: parts.count > 3 ? parts[3] : nil, rowSum: parts.count > 3 ? parts[4] : nil,
+      outputs: original.outputs, inputs: original.inputs)
+  }
+
+  func dequantized(panels: Range<Int>) -> [Double] {
+    let rows = rows(of: panels)
+    var weights = cWeights
+    weights.bitmap += parts[0].offset(panels.lowerBound)
+    weights.offsets += panels.lowerBound
+    if format == .bitmapBF16 {
+      var target = [UInt16](repeating: 0, count: rows.count * inputs)
+      ck_bitmap_unpack(&weights, rows.count, inputs, 0, panels.count, &target, inputs)
+      return target.map { Double(Float(BFloat16(bits: $0))) }
+    }
+    var codes = [Int8](repeating: 0, count: rows.count * inputs)
+    ck_bitmap_unpack(&weights, rows.count, inputs, 0, panels.count, &codes, inputs)
+    guard let scale = rowScale?.base.assumingMemoryBound(to: Float.self) else {
+      preconditionFailure("int8 weights without scales")
+    }
+    return codes.indices.map { Double(codes[$0]) * Double(scale[rows.lowerBound + $0 / inputs]) }
+  }
+}

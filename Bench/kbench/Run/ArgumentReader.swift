@@ -1,0 +1,97 @@
+internal import Tessera
+
+/// Turns the command's options into settings, with one sentence for each mistake.
+struct ArgumentReader {
+  private let command: KBench
+
+  init(_ command: KBench) { self.command = command }
+
+  func settings() throws(BenchError) -> Settings {
+    var settings = Settings()
+    if let op = command.op {
+      settings.operations = Set(try names(op, "--op", BenchOperation.allCases.map(\.rawValue)).compactMap(BenchOperation.init))
+    }
+    if let format = command.format {
+      settings.formats = try names(format, "--format", WeightFormat.allCases.map(\.rawValue)).compactMap(WeightFormat.init)
+    }
+    settings.rows = try list(command.rows, "--m", "a whole number above 0 for each item") {
+      Int($0).flatMap { $0 > 0 ? $0 : nil }
+    }
+    settings.sparsities = try list(command.sparsity, "--sparsity", "fractions from 0 to 1, such as 0.5,0.7") {
+      Double($0).flatMap { (0...1).contains($0) ? $0 : nil }
+    }
+    guard command.threads >= 0 else {
+      throw .usage("--threads \(command.threads): 0 means all allowed cores, 1 and more that many")
+    }
+    guard command.minTime >= 0, command.minTime <= 3600 else {
+      throw .usage("--min-time \(command.minTime): seconds from 0 to 3600")
+    }
+    guard !command.markdown || command.list else { throw .usage("--markdown goes with --list") }
+    try readMatrices(into: &settings)
+    settings.isa = try isaChoice()
+    settings.isHot = command.hot
+    settings.isChain = command.chain
+    settings.secondsPerCase = command.minTime
+    settings.seed = command.seed
+    settings.weightFile = command.weights
+    return settings
+  }
+
+  private func readMatrices(into settings: inout Settings) throws(BenchError) {
+    let known = ModelPreset.all.map(\.name)
+    if let preset = command.preset {
+      settings.presets = try names(preset, "--preset", known).compactMap(ModelPreset.named)
+    }
+    var shapes: [Shape] = []
+    for item in command.shape?.split(separator: ",", omittingEmptySubsequences: false) ?? [] {
+      if let preset = ModelPreset.named(String(item)) {
+        settings.presets.append(preset)
+      } else if let shape = Shape(item) {
+        shapes.append(shape)
+      } else {
+        throw .usage("--shape \(item): neither NxK, as in 14336x4096, nor one of \(known.joined(separator: ", "))")
+      }
+    }
+    if command.chain, !shapes.isEmpty { throw .usage("--chain runs the layers of a preset or of --weights, not single shapes") }
+    if settings.presets.isEmpty, shapes.isEmpty, command.weights == nil { settings.presets = Array(ModelPreset.all.prefix(1)) }
+    var seen = Set<Shape>()
+    settings.shapes = (shapes + settings.presets.flatMap(\.shapes)).filter { seen.insert($0).inserted }
+  }
+
+  /// Names are looked up now, so that a wrong one is told before minutes of packing.
+  private func isaChoice() throws(BenchError) -> ISAChoice {
+    switch command.isa {
+    case "best": return .best
+    case "all": return .all
+    default:
+      let choice = ISAChoice.named(command.isa.split(separator: ",").map(String.init))
+      let selection = KernelSelection(features: Machine.current.instructionSets)
+      for format in WeightFormat.allCases {
+        do throws(TesseraError) {
+          _ = try choice.variants(for: format, rows: 1, selection: selection)
+        } catch {
+          switch error {
+          case .unknownISA: throw .usage("--isa \(command.isa): \(error), best, all, or a name that --list shows")
+          default: throw .failed("--isa \(command.isa): \(error); --list shows what it can run")
+          }
+        }
+      }
+      return choice
+    }
+  }
+
+  private func names(_ text: String, _ option: String, _ known: [String]) throws(BenchError) -> [String] {
+    try list(text, option, "known are \(known.joined(separator: ", "))") { known.contains(String($0)) ? String($0) : nil }
+  }
+
+  private func list<Value>(
+    _ text: String, _ option: String, _ rule: String, _ parse: (Substring) -> Value?
+  ) throws(BenchError) -> [Value] {
+    var values: [Value] = []
+    for item in text.split(separator: ",", omittingEmptySubsequences: false) {
+      guard let value = parse(item) else { throw .usage("\(option) \(text): '\(item)' is wrong; \(rule)") }
+      values.append(value)
+    }
+    return values
+  }
+}

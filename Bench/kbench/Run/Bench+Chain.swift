@@ -1,0 +1,206 @@
+internal import Tessera
+
+/// All linear layers of a model one after the other, each with its own weights: what a token costs before attention.
+extension Bench {
+  func runChains() throws(BenchError) {
+    if let path = settings.weightFile {
+      try runChain(try chain(ofFile: path))
+    } else {
+      for preset in settings.presets { try runChain(try chain(of: preset)) }
+    }
+  }
+
+  /// A model's layers in all packings. The head stays dense in all of them, as it does in SparAMX.
+  private struct Chain {
+    let name: String
+    /// Of one block in the order in which they run; for each the copies in each packing.
+    let layers: [[WeightCopies]]
+    let blockCount: Int
+    let head: WeightCopies?
+    let packings: [(format: WeightFormat, sparsity: Double?)]
+  }
+
+  private func chain(of preset: ModelPreset) throws(BenchError) -> Chain {
+    let packings = settings.packings
+    let seed = settings.seed
+    func matrix(_ layer: ModelPreset.Layer) -> SourceMatrix {
+      SourceMatrix(random: Shape(outputs: layer.outputs, inputs: layer.inputs), seed: seed, on: pool)
+    }
+    let blocks = try blocksInMemory(of: preset, packings: packings)
+    var layers: [[WeightCopies]] = []
+    for layer in preset.block {
+      console.progress("\(preset.name): packing \(blocks) x \(layer.name)")
+      layers.append(try copies(of: matrix(layer), packings: packings, count: blocks))
+    }
+    console.progress("\(preset.name): packing \(preset.head.name)")
+    let head = try copies(of: matrix(preset.head), packings: [(.bf16, nil)], count: 1)
+    return Chain(name: preset.name, layers: layers, blockCount: preset.blockCount, head: head.first, packings: packings)
+  }
+
+  private func chain(ofFile path: String) throws(BenchError) -> Chain {
+    let file = try LayerFile(path)
+    let packings = settings.packings
+    var layers: [[WeightCopies]] = []
+    for layer in try file.blockLayers {
+      console.progress("packing \(layer.name)")
+      layers.append(try copies(of: try file.matrix(layer), packings: packings, count: 1))
+    }
+    let head = try file.head.map { layer throws(BenchError) in
+      try copies(of: try file.matrix(layer), packings: [(.bf16, nil)], count: 1)
+    }
+    let name = path.split(separator: "/").last.map(String.init) ?? path
+    return Chain(name: name, layers: layers, blockCount: 1, head: head?.first, packings: packings)
+  }
+
+  private func copies(
+    of matrix: SourceMatrix, packings: [(format: WeightFormat, sparsity: Double?)], count: Int
+  ) throws(BenchError) -> [WeightCopies] {
+    var result: [WeightCopies] = []
+    for (format, sparsity) in packings {
+      result.append(
+        try attempt { () throws(TesseraError) in
+          let packed = try matrix.packed(as: format, sparsity: sparsity, seed: settings.seed, on: pool)
+          return try WeightCopies(of: packed, count: count, on: pool)
+        })
+    }
+    return result
+  }
+
+  /// How many blocks have weights of their own: all of them if memory allows, else they take turns.
+  private func blocksInMemory(
+    of preset: ModelPreset, packings: [(format: WeightFormat, sparsity: Double?)]
+  ) throws(BenchError) -> Int {
+    if settings.isHot { return 1 }
+    guard let available = availableMemory() else { return preset.blockCount }
+    func bytes(_ layer: ModelPreset.Layer) -> Double { 2 * Double(layer.outputs) * Double(layer.inputs) }
+    let dense = preset.block.reduce(0) { $0 + bytes($1) }
+    let perBlock = packings.reduce(0.0) { $0 + dense * $1.format.relativeBytes(sparsity: $1.sparsity ?? 0) }
+    // The head beside the forms that it goes through while it is packed.
+    let fitting = Int((Double(available) * 0.9 - 3 * bytes(preset.head)) / perBlock)
+    guard fitting >= 1 else {
+      throw BenchError.failed("\(preset.name) does not fit into \(binarySize(available)); choose fewer formats with --format")
+    }
+    if fitting < preset.blockCount {
+      note(
+        "\(preset.name): \(fitting) of \(preset.blockCount) blocks have weights of their own, for want of memory; they take turns"
+      )
+    }
+    return min(fitting, preset.blockCount)
+  }
+
+  private func runChain(_ chain: Chain) throws(BenchError) {
+    for rows in settings.rows {
+      let title = "\(chain.name) chain, M = \(rows)"
+      let io = ChainBuffers(
+        chain.layers.flatMap { $0.prefix(1) } + [chain.head].compactMap { $0 }, rows: rows, seed: settings.seed)
+      var results: [ResultRow] = []
+      var cases: [TimedCase<TesseraError>] = []
+      for (index, packing) in chain.packings.enumerated() {
+        let layers = chain.layers.map { $0[index] }
+        for variant in try variants(for: packing.format, rows: rows) {
+          let headVariant = try variants(for: .bf16, rows: rows).first
+          console.progress("\(title): checking \(variant)")
+          guard let accuracy = try check(layers, variant, io, rows: rows) else { continue }
+          results.append(row(chain, layers, packing, variant, rows: rows, accuracy: accuracy))
+          let (executor, blockCount, head) = (executor, chain.blockCount, chain.head)
+          cases.append(
+            TimedCase { () throws(TesseraError) in
+              for _ in 0..<blockCount {
+                for layer in layers { try io.multiply(layer.next(), rows: rows, variant: variant, on: executor) }
+              }
+              if let head { try io.multiply(head.next(), rows: rows, variant: headVariant, on: executor) }
+            })
+        }
+      }
+      guard !cases.isEmpty else { continue }
+      let (best, foreign) = try time(cases, title: title)
+      for index in results.indices {
+        results[index].samples = cases[index].samples
+        results[index].rooflineBandwidth = best
+        results[index].foreignCPUs = foreign
+      }
+      results.fillSpeedups()
+      add(results)
+      for row in results {
+        console.line("  \(Table.formatName(row)) \(row.isa): \(fixed(row.median * 1e3, 2)) ms per token step of \(rows) rows")
+      }
+      try checkpoint(report)
+    }
+  }
+
+  private func variants(for format: WeightFormat, rows: Int) throws(BenchError) -> [KernelVariant] {
+    try attempt { () throws(TesseraError) in
+      try settings.isa.variants(for: format, rows: rows, selection: executor.selection)
+    }
+  }
+
+  /// The worst of a block's layers; nil when one of them is wrong.
+  private func check(
+    _ layers: [WeightCopies], _ variant: KernelVariant, _ io: ChainBuffers, rows: Int
+  ) throws(BenchError) -> Accuracy? {
+    var worst: Accuracy?
+    for layer in layers {
+      let accuracy = try attempt { () throws(TesseraError) in
+        try KernelVerdict.check(variant, on: layer.next(), x: io.x(for: layer.original), executor: executor, seed: settings.seed)
+      }
+      guard accuracy.isWithinBound else {
+        let shape = Shape(outputs: layer.original.outputs, inputs: layer.original.inputs)
+        reportWrongKernel(
+          "\(variant) on \(shape), M = \(rows): error \(scientific(accuracy.error)) of sum |w||x| is above its bound"
+            + " \(scientific(accuracy.bound)); not timed")
+        return nil
+      }
+      if accuracy.error / accuracy.bound >= (worst.map { $0.error / $0.bound } ?? 0) { worst = accuracy }
+    }
+    return worst
+  }
+
+  private func row(
+    _ chain: Chain, _ layers: [WeightCopies], _ packing: (format: WeightFormat, sparsity: Double?), _ variant: KernelVariant,
+    rows: Int, accuracy: Accuracy
+  ) -> ResultRow {
+    let head = chain.head?.original
+    let weights = layers.reduce(0) { $0 + $1.original.outputs * $1.original.inputs } * chain.blockCount
+    return ResultRow(
+      op: "chain", format: packing.format.rawValue, isa: variant.isaTag, variant: variant.name, shape: chain.name, m: rows,
+      threads: pool.threadCount, sparsity: packing.sparsity, samples: Samples(),
+      bytes: layers.reduce(0) { $0 + $1.original.byteCount } * chain.blockCount + (head?.byteCount ?? 0),
+      flops: 2 * rows * (weights + (head.map { $0.outputs * $0.inputs } ?? 0)), accuracy: accuracy,
+      workingSetBytes: layers.reduce(0) { $0 + $1.byteCount } + (head?.byteCount ?? 0), isHot: settings.isHot)
+  }
+}
+
+/// x for every width of input and y for the widest output. Layers do not feed each other: random weights would blow the numbers up.
+private struct ChainBuffers {
+  private let inputs: [Int: TestActivations]
+  private let output: OutputBuffer
+
+  init(_ layers: [WeightCopies], rows: Int, seed: UInt64) {
+    let widths = Set(layers.map(\.original.inputs))
+    inputs = Dictionary(uniqueKeysWithValues: widths.map { ($0, TestActivations(rows: rows, inputs: $0, seed: seed)) })
+    output = OutputBuffer(count: rows * (layers.map(\.original.outputs).max() ?? 0))
+  }
+
+  func x(for weights: any PackedWeights) -> TestActivations {
+    guard let x = inputs[weights.inputs] else { preconditionFailure("no x of \(weights.inputs) elements was made") }
+    return x
+  }
+
+  func multiply(
+    _ weights: any CopyableWeights, rows: Int, variant: KernelVariant?, on executor: Executor
+  ) throws(TesseraError) {
+    var target = UnsafeMutableBufferPointer(rebasing: output.elements[..<(rows * weights.outputs)]).mutableSpan
+    try executor.multiply(x(for: weights).values.span, rows: rows, by: weights, into: &target, variant: variant)
+  }
+}
+
+extension WeightFormat {
+  /// About how many times the bytes of dense bfloat16 it takes.
+  func relativeBytes(sparsity: Double) -> Double {
+    switch self {
+    case .bf16: 1
+    case .bitmapBF16: 1 - sparsity + 1.0 / 16
+    case .bitmapInt8: (1 - sparsity) / 2 + 1.0 / 16
+    }
+  }
+}

@@ -1,0 +1,136 @@
+internal import Tessera
+internal import TesseraModels
+
+/// Multiplications by one matrix at a time, all formats and kernels of a shape in turn.
+extension Bench {
+  func runMultiplications() throws(BenchError) {
+    let formats = settings.formats.filter { settings.operations.contains(BenchOperation($0.operation)) }
+    guard !formats.isEmpty else { return }
+    for source in try matrixSources() {
+      let matrix = try source.load()
+      let copies = try packedCopies(of: matrix)
+      for (index, rows) in settings.rows.enumerated() {
+        let title = "\(matrix.shape) M = \(rows)  (\(index + 1) of \(settings.rows.count))"
+        try measure(matrix, copies, rows: rows, title: title)
+        try checkpoint(report)
+      }
+    }
+  }
+
+  /// A matrix in one format at one sparsity.
+  private struct Packing {
+    let format: WeightFormat
+    let sparsity: Double?
+    let copies: WeightCopies
+  }
+
+  private func packedCopies(of matrix: SourceMatrix) throws(BenchError) -> [Packing] {
+    let packings = settings.packings.filter { settings.operations.contains(BenchOperation($0.format.operation)) }
+    let budget = try copyBytes(for: matrix, packings: packings.count)
+    var result: [Packing] = []
+    for (format, sparsity) in packings {
+      console.progress("\(matrix.shape): packing \(format)")
+      let copies = try attempt { () throws(TesseraError) in
+        let packed = try matrix.packed(as: format, sparsity: sparsity, seed: settings.seed, on: pool)
+        return try WeightCopies(of: packed, byteCount: budget, on: pool)
+      }
+      result.append(Packing(format: format, sparsity: sparsity, copies: copies))
+    }
+    return result
+  }
+
+  /// Memory for the copies of each packing: the working set, less when memory is short.
+  private func copyBytes(for matrix: SourceMatrix, packings: Int) throws(BenchError) -> Int {
+    guard let available = availableMemory() else { return workingSetBytes }
+    let dense = WeightFormat.denseByteCount(outputs: matrix.shape.outputs, inputs: matrix.shape.inputs)
+    // Packing needs the matrix in other forms beside it: pruned, as Float and as codes.
+    let limit = (available - 4 * dense) * 9 / 10 / max(1, packings)
+    guard limit >= dense else {
+      throw BenchError.failed(
+        "\(matrix.shape) in \(packings) packings needs \(binarySize(dense * (packings + 4))), \(binarySize(available)) are free;"
+          + " choose fewer with --format")
+    }
+    if limit < workingSetBytes {
+      note("\(matrix.shape) rotates through \(binarySize(limit)) instead of \(binarySize(workingSetBytes)), for want of memory")
+    }
+    return min(limit, workingSetBytes)
+  }
+
+  private func measure(_ matrix: SourceMatrix, _ packings: [Packing], rows: Int, title: String) throws(BenchError) {
+    console.progress("\(title): checking")
+    let x = TestActivations(rows: rows, inputs: matrix.shape.inputs, seed: settings.seed)
+    let y = OutputBuffer(count: rows * matrix.shape.outputs)
+    var results: [ResultRow] = []
+    var cases: [TimedCase<TesseraError>] = []
+    for packing in packings {
+      let variants = try attempt { () throws(TesseraError) in
+        try settings.isa.variants(for: packing.format, rows: rows, selection: executor.selection)
+      }
+      for variant in variants {
+        let accuracy = try attempt { () throws(TesseraError) in
+          try KernelVerdict.check(variant, on: packing.copies.next(), x: x, executor: executor, seed: settings.seed)
+        }
+        guard accuracy.isWithinBound else {
+          reportWrongKernel(
+            "\(variant) on \(matrix.shape), M = \(rows): error \(scientific(accuracy.error)) of sum |w||x| is above its bound"
+              + " \(scientific(accuracy.bound)); not timed")
+          continue
+        }
+        results.append(row(matrix, packing, variant, rows: rows, accuracy: accuracy))
+        let copies = packing.copies
+        cases.append(
+          TimedCase { [self] () throws(TesseraError) in
+            var target = y.elements.mutableSpan
+            try executor.multiply(x.values.span, rows: rows, by: copies.next(), into: &target, variant: variant)
+          })
+      }
+    }
+    guard !cases.isEmpty else { return }
+    let (best, foreign) = try time(cases, title: title)
+    for index in results.indices {
+      results[index].samples = cases[index].samples
+      results[index].rooflineBandwidth = best
+      results[index].foreignCPUs = foreign
+    }
+    results.fillSpeedups()
+    add(results)
+  }
+
+  /// Times cases in turn; the roofline of the meantime and what others used of the CPUs.
+  func time(
+    _ cases: [TimedCase<TesseraError>], title: String
+  ) throws(BenchError) -> (bandwidth: Double?, foreignCPUs: Double?) {
+    let load = ForeignLoad()
+    let firstSample = bandwidth?.samples.count ?? 0
+    try attempt { () throws(TesseraError) in
+      let budget = TimeBudget(seconds: settings.secondsPerCase, fewestRounds: 5)
+      try interleave(cases, budget: budget, bandwidth: bandwidth) { done in
+        console.progress("\(title): \(fixed(done * 100, 0))%")
+      }
+    }
+    return (bandwidth?.best(since: firstSample), load.cpus)
+  }
+
+  private func row(
+    _ matrix: SourceMatrix, _ packing: Packing, _ variant: KernelVariant, rows: Int, accuracy: Accuracy
+  ) -> ResultRow {
+    ResultRow(
+      op: variant.operation.rawValue, format: packing.format.rawValue, isa: variant.isaTag, variant: variant.name,
+      shape: matrix.shape.description, n: matrix.shape.outputs, k: matrix.shape.inputs, m: rows, threads: pool.threadCount,
+      sparsity: packing.sparsity, tensor: matrix.tensor, samples: Samples(), bytes: packing.copies.original.byteCount,
+      flops: 2 * rows * matrix.shape.outputs * matrix.shape.inputs, accuracy: accuracy,
+      workingSetBytes: packing.copies.byteCount, isHot: settings.isHot)
+  }
+}
+
+/// Room for y, at one address for a whole group of cases.
+final class OutputBuffer {
+  let elements: UnsafeMutableBufferPointer<Float>
+
+  init(count: Int) {
+    elements = .allocate(capacity: count)
+    elements.initialize(repeating: 0)
+  }
+
+  deinit { elements.deallocate() }
+}

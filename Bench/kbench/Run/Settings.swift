@@ -1,0 +1,89 @@
+internal import Tessera
+
+/// What a run measures, made from the arguments and checked.
+struct Settings {
+  var operations: Set<BenchOperation> = Set(BenchOperation.allCases)
+  var formats: [WeightFormat] = WeightFormat.allCases
+  var shapes: [Shape] = []
+  /// The models whose chains are run.
+  var presets: [ModelPreset] = []
+  var rows: [Int] = [1, 4, 16]
+  var sparsities: [Double] = [0.5]
+  var isa: ISAChoice = .best
+  var isHot = false
+  var isChain = false
+  var secondsPerCase = 0.3
+  var seed: UInt64 = 1
+  var weightFile: String?
+
+  /// The formats to measure at each sparsity that makes a difference to them.
+  var packings: [(format: WeightFormat, sparsity: Double?)] {
+    formats.flatMap { format in
+      format.isSparse ? sparsities.map { (format, $0) } : [(format, nil)]
+    }
+  }
+}
+
+/// What `--op` names.
+enum BenchOperation: String, CaseIterable {
+  case readBandwidth = "read_bandwidth"
+  case forkJoin = "fork_join"
+  case denseGEMM = "dense_gemm"
+  case bitmapGEMM = "bitmap_gemm"
+
+  init(_ operation: Tessera.Operation) {
+    switch operation {
+    case .denseGEMM: self = .denseGEMM
+    case .bitmapGEMM: self = .bitmapGEMM
+    }
+  }
+}
+
+/// Which kernels are measured for a format.
+enum ISAChoice {
+  /// The one that the library would choose.
+  case best
+  /// Every one that this machine can run but the scalar references.
+  case all
+  /// The kernels of these names or tags, or the best below a level.
+  case named([String])
+
+  /// In the order of the list. Formats without a kernel of a given name have none.
+  /// - Throws: `TesseraError.unknownISA`, `TesseraError.unsupportedISA`.
+  func variants(for format: WeightFormat, rows: Int, selection: KernelSelection) throws(TesseraError) -> [KernelVariant] {
+    let list = KernelVariant.all(for: format)
+    switch self {
+    case .best: return [selection.variant(for: format, rows: rows)]
+    case .all:
+      let able = list.filter { selection.allows($0) && !$0.instructionSets.isEmpty }
+      return able.isEmpty ? list.suffix(1) : able
+    case .named(let names):
+      var chosen: [KernelVariant] = []
+      for name in names {
+        for variant in try ISAChoice.variants(named: name, in: list, rows: rows, features: selection.features)
+        where !chosen.contains(where: { $0.name == variant.name }) {
+          chosen.append(variant)
+        }
+      }
+      return chosen
+    }
+  }
+
+  private static func variants(
+    named name: String, in list: [KernelVariant], rows: Int, features: InstructionSet
+  ) throws(TesseraError) -> [KernelVariant] {
+    func matches(_ variant: KernelVariant) -> Bool { variant.name == name || variant.isaTag == name }
+    if KernelVariant.all.contains(where: matches) {
+      let matching = list.filter(matches)
+      for variant in matching {
+        let missing = features.missingTags(for: variant.instructionSets)
+        guard missing.isEmpty else { throw .unsupportedISA(name: variant.name, missing: missing) }
+      }
+      return matching
+    }
+    let level = try ISALevel(name)
+    try level.validate(on: features)
+    guard let format = list.first?.format else { return [] }
+    return [KernelSelection(features: features, level: level).variant(for: format, rows: rows)]
+  }
+}

@@ -1,0 +1,88 @@
+#if canImport(FoundationEssentials)
+  internal import FoundationEssentials
+#else
+  internal import Foundation
+#endif
+#if canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#elseif canImport(Darwin)
+  internal import Darwin
+#endif
+
+/// What ends a run, with its exit code.
+enum BenchError: Error, CustomStringConvertible {
+  /// The arguments make no sense.
+  case usage(String)
+  /// The machine, its memory or a file lacks what was asked for.
+  case failed(String)
+  /// So many kernels disagreed with the reference.
+  case wrongKernels(Int)
+
+  var description: String {
+    switch self {
+    case .usage(let text), .failed(let text): text
+    case .wrongKernels(let count): "\(count) of the kernels gave wrong results and were not timed"
+    }
+  }
+
+  var exitCode: Int32 {
+    switch self {
+    case .usage: 64
+    case .failed: 2
+    case .wrongKernels: 1
+    }
+  }
+}
+
+/// Standard output, standard error, and the line in between that shows what is going on.
+struct Console {
+  /// False when standard output belongs to a report.
+  let printsTables: Bool
+  private let showsProgress = isatty(STDERR_FILENO) != 0 && ProcessInfo.processInfo.environment["TERM"] != "dumb"
+  private let colours = isatty(STDOUT_FILENO) != 0 && (ProcessInfo.processInfo.environment["NO_COLOR"] ?? "").isEmpty
+
+  func line(_ text: String) {
+    guard printsTables else { return }
+    clearProgress()
+    OutputText.put(text + "\n", on: STDOUT_FILENO)
+  }
+
+  func heading(_ text: String) { line(colours ? "\u{1B}[1m\(text)\u{1B}[0m" : text) }
+
+  func warn(_ text: String) {
+    clearProgress()
+    OutputText.put("kbench: \(text)\n", on: STDERR_FILENO)
+  }
+
+  /// Shows `text` in the last line of a terminal until something else is printed.
+  func progress(_ text: String) {
+    if showsProgress { OutputText.put("\r\u{1B}[K\(text)", on: STDERR_FILENO) }
+  }
+
+  func clearProgress() {
+    if showsProgress { OutputText.put("\r\u{1B}[K", on: STDERR_FILENO) }
+  }
+}
+
+enum OutputText {
+  /// Replaces a file in one step, or writes standard output for `-`.
+  static func save(_ text: String, to path: String) throws(BenchError) {
+    if path == "-" { return put(text, on: STDOUT_FILENO) }
+    do {
+      try text.write(toFile: path, atomically: true, encoding: .utf8)
+    } catch {
+      throw BenchError.failed("\(path) cannot be written: \(error); give a file in a folder that exists")
+    }
+  }
+
+  static func put(_ text: String, on descriptor: Int32) {
+    var bytes = Array(text.utf8)[...]
+    while !bytes.isEmpty {
+      let written = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+      guard written > 0 else { return }
+      bytes = bytes.dropFirst(written)
+    }
+  }
+}

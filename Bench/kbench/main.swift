@@ -1,3 +1,0 @@
-import Tessera
-
-print(Machine.current)
