@@ -16,13 +16,16 @@ public protocol WeightSource: Sendable {
   func bfloat16(_ name: String) throws(WeightFileError) -> [BFloat16]
 }
 
-/// Opens a file of weights, recognised by its first bytes: GGUF by its magic.
-/// - Throws: what the format's reader throws, or `badMagic`.
+/// Opens a file of weights: GGUF, recognised by its first bytes, or else a safetensors checkpoint, which may be a file, an index of shards
+/// or a folder.
+/// - Throws: what the format's reader throws.
 public func openWeights(_ path: String) throws(WeightFileError) -> any WeightSource {
-  let file = try MappedFile(path: path)
-  let magic = Array("GGUF".utf8)
-  guard file.bytes.starts(with: magic) else {
-    throw WeightFileError.badMagic(file: path, expected: magic, got: Array(file.bytes.prefix(magic.count)))
-  }
-  return try GGUFFile(region: file.region, path: path)
+  if beginsLikeGGUF(path) { return try GGUFFile(path: path) }
+  return try SafetensorsFile.open(path)
+}
+
+/// False for what cannot be mapped, folders among them.
+private func beginsLikeGGUF(_ path: String) -> Bool {
+  guard let file = try? MappedFile(path: path) else { return false }
+  return file.withBytes { $0.starts(with: "GGUF".utf8) }
 }
