@@ -26,10 +26,17 @@ CK_INLINE const char *amx_next(amx_weights *weights) {
     return tile;
 }
 
-CK_INLINE void amx_block(amx_weights *weights, amx_weight_block *block, char *room) {
-    (void)room;
-    block->tiles = weights->values + block->first_panel * weights->panel_bytes + block->first_step * AMX_TILE_BYTES;
-    block->panel_stride = weights->panel_bytes;
+// Copied, though tiles could be loaded where they lie: panels are a power of two apart for many k and would share a few sets of the L2
+// cache. The copy is read from there once for every 32 rows of x.
+CK_INLINE void amx_block(amx_weights *weights, const amx_weight_block *block, char *room, amx_ahead *ahead) {
+    const size_t bytes = block->steps * AMX_TILE_BYTES;
+    const char *source = weights->values + block->first_panel * weights->panel_bytes + block->first_step * AMX_TILE_BYTES;
+    amx_ahead_start(ahead, source + bytes, weights->panel_bytes, block->panels, bytes);
+    for (size_t p = 0; p < block->panels; p++, source += weights->panel_bytes, room += AMX_BLOCK_STEPS * AMX_TILE_BYTES)
+        for (size_t line = 0; line < bytes; line += 64) {
+            _mm_prefetch(source + line + CK_PREFETCH_BYTES, _MM_HINT_T0);
+            _mm512_store_si512(room + line, _mm512_loadu_si512(source + line));
+        }
 }
 
 CK_INLINE void amx_finish(const ck_gemm_call *call, const amx_weights *weights, size_t m, size_t panel, const char *c) {

@@ -30,11 +30,15 @@ CK_INLINE const BITMAP_VALUE *expand_tile(const BITMAP_MASK *mask, const BITMAP_
     return value;
 }
 
+CK_INLINE void prefetch_tile(const BITMAP_MASK *mask, const BITMAP_VALUE *value) {
+    for (size_t line = 0; line < AMX_TILE_BYTES; line += 64) _mm_prefetch((const char *)value + CK_PREFETCH_BYTES + line, _MM_HINT_T0);
+    for (size_t line = 0; line < sizeof(BITMAP_MASK) * 16; line += 64)
+        _mm_prefetch((const char *)mask + CK_PREFETCH_BYTES + line, _MM_HINT_T0);
+}
+
 CK_INLINE void expand_ahead(amx_weights *weights) {
     if (weights->expanded == weights->steps) return;
-    for (size_t line = 0; line < AMX_TILE_BYTES; line += 64) _mm_prefetch((const char *)weights->value + CK_PREFETCH_BYTES + line, _MM_HINT_T0);
-    for (size_t line = 0; line < sizeof(BITMAP_MASK) * 16; line += 64)
-        _mm_prefetch((const char *)weights->mask + CK_PREFETCH_BYTES + line, _MM_HINT_T0);
+    prefetch_tile(weights->mask, weights->value);
     weights->value = expand_tile(weights->mask, weights->value, weights->ring[weights->expanded % AMX_RING]);
     weights->mask += 16;
     weights->expanded++;
@@ -54,15 +58,18 @@ CK_INLINE const char *amx_next(amx_weights *weights) {
     return weights->ring[weights->taken++ % AMX_RING];
 }
 
-CK_INLINE void amx_block(amx_weights *weights, amx_weight_block *block, char *room) {
+CK_INLINE void amx_block(amx_weights *weights, const amx_weight_block *block, char *room, amx_ahead *ahead) {
     for (size_t p = 0; p < block->panels; p++) {
         const size_t panel = block->first_panel + p;
         const BITMAP_VALUE *value = block->first_step == 0 ? values_of(weights, panel) : weights->cursor[p];
         const BITMAP_MASK *mask = bitmap_of(weights, panel) + block->first_step * 16;
         char *tile = room + p * AMX_BLOCK_STEPS * AMX_TILE_BYTES;
-        for (size_t step = 0; step < block->steps; step++, mask += 16, tile += AMX_TILE_BYTES) value = expand_tile(mask, value, tile);
+        for (size_t step = 0; step < block->steps; step++, mask += 16, tile += AMX_TILE_BYTES) {
+            prefetch_tile(mask, value);
+            value = expand_tile(mask, value, tile);
+        }
         weights->cursor[p] = value;
     }
-    block->tiles = room;
-    block->panel_stride = AMX_BLOCK_STEPS * AMX_TILE_BYTES;
+    // The next block begins where the first panel's values go on; the other panels' follow by prefetch_tile.
+    amx_ahead_start(ahead, (const char *)weights->cursor[0], 0, 1, 0);
 }

@@ -15,23 +15,45 @@ enum {
     AMX_DECODE_ROWS = 64,   // up to here C 0...3 hold all rows of x and a weight tile is prepared once for all of them
     AMX_BLOCK_ROWS = 512,   // beyond, a block of weights is prepared once for this many rows of x:
     AMX_BLOCK_PANELS = 8,   // 8 panels x 16 steps = 128 KB of weights in the L2 cache,
-    AMX_BLOCK_STEPS = 16,   // against 32 rows x 16 steps = 32 KB of x in the L1 cache
+    AMX_BLOCK_STEPS = 16,   // against 32 rows x 16 steps = 32 KB of x
     AMX_TILE_BYTES = 1024,
 };
 
 // A block of weights ready for the tile unit: `steps` steps of each of `panels` panels.
 typedef struct {
     size_t first_panel, panels, first_step, steps;
-    const char *tiles;
-    size_t panel_stride;
 } amx_weight_block;
+
+// What the loops touch next, asked for a few lines at every step so that it has arrived in the L2 cache when they get there: `left` rows
+// of `bytes` contiguous bytes.
+typedef struct {
+    const char *at, *row;
+    size_t stride, bytes, left;
+} amx_ahead;
+
+CK_INLINE void amx_ahead_start(amx_ahead *ahead, const char *base, size_t stride, size_t rows, size_t bytes) {
+    ahead->at = ahead->row = base;
+    ahead->stride = stride;
+    ahead->bytes = bytes;
+    ahead->left = rows;
+}
+
+CK_INLINE void amx_ahead_lines(amx_ahead *ahead, int lines) {
+    for (; lines > 0 && ahead->left > 0; lines--) {
+        _mm_prefetch(ahead->at, _MM_HINT_T1);
+        ahead->at += 64;
+        if ((size_t)(ahead->at - ahead->row) < ahead->bytes) continue;
+        ahead->at = ahead->row += ahead->stride;
+        ahead->left--;
+    }
+}
 
 // Start at a panel's first step; then give its tiles one by one, 1 KB each.
 static void amx_open(amx_weights *weights, size_t panel);
 static const char *amx_next(amx_weights *weights);
-// Set tiles and panel_stride of a block, in place or expanded into `room` (AMX_BLOCK_PANELS * AMX_BLOCK_STEPS tiles). Blocks of the
-// same panels come in order of their steps.
-static void amx_block(amx_weights *weights, amx_weight_block *block, char *room);
+// Prepare a block in `room`: AMX_BLOCK_STEPS tiles for each panel, and say what the next block of the same panels will read.
+// Blocks of the same panels come in order of their steps.
+static void amx_block(amx_weights *weights, const amx_weight_block *block, char *room, amx_ahead *ahead);
 // The epilogue: 16 outputs of row m of x, from 64 bytes of C.
 static void amx_finish(const ck_gemm_call *call, const amx_weights *weights, size_t m, size_t panel, const char *c);
 
@@ -125,7 +147,7 @@ static void amx_configure_prefill(size_t rows) {
 
 // One 2 x 2 block of C over the steps of a weight block. c0 and c1 point at the panels' rows of C, 64 bytes each.
 CK_INLINE void amx_prefill_tile(const char *x, size_t stride, const char *w0, const char *w1, char *c0, char *c1, size_t steps,
-                                int resume, int lower, int second) {
+                                int resume, int lower, int second, amx_ahead *ahead_x, amx_ahead *ahead_w) {
     if (resume) {
         ck_tile_load(0, c0, 64);
         if (second) ck_tile_load(1, c1, 64);
@@ -141,6 +163,8 @@ CK_INLINE void amx_prefill_tile(const char *x, size_t stride, const char *w0, co
         ck_tile_load(4, x, stride);
         ck_tile_load(6, w0, 64);
         amx_dot(0, 4, 6);
+        amx_ahead_lines(ahead_x, 8);
+        amx_ahead_lines(ahead_w, 2);
         if (second) { ck_tile_load(7, w1, 64); amx_dot(1, 4, 7); }
         if (lower) { ck_tile_load(5, x + 16 * stride, stride); amx_dot(2, 5, 6); }
         if (lower && second) amx_dot(3, 5, 7);
@@ -152,18 +176,18 @@ CK_INLINE void amx_prefill_tile(const char *x, size_t stride, const char *w0, co
 }
 
 // Rows m ... m+31 of x against a whole weight block. c is C of the block: for each panel c_stride bytes, 64 for each row of x.
-static void amx_prefill_rows(const ck_gemm_call *call, const amx_weight_block *block, size_t m, size_t rows, char *c,
-                             size_t c_stride) {
+static void amx_prefill_rows(const ck_gemm_call *call, const amx_weight_block *block, const char *room, size_t m, size_t rows, char *c,
+                             size_t c_stride, amx_ahead *ahead_x, amx_ahead *ahead_w) {
     const char *x = (const char *)call->x + m * call->x_stride + block->first_step * 64;
     const int resume = block->first_step > 0, lower = rows > 16;
     for (size_t p = 0; p < block->panels; p += 2) {
-        const char *w0 = block->tiles + p * block->panel_stride, *w1 = w0 + block->panel_stride;
+        const char *w0 = room + p * AMX_BLOCK_STEPS * AMX_TILE_BYTES, *w1 = w0 + AMX_BLOCK_STEPS * AMX_TILE_BYTES;
         char *c0 = c + p * c_stride, *c1 = c0 + c_stride;
         const int second = p + 1 < block->panels;
-        if (lower && second) amx_prefill_tile(x, call->x_stride, w0, w1, c0, c1, block->steps, resume, 1, 1);
-        else if (lower) amx_prefill_tile(x, call->x_stride, w0, w0, c0, c0, block->steps, resume, 1, 0);
-        else if (second) amx_prefill_tile(x, call->x_stride, w0, w1, c0, c1, block->steps, resume, 0, 1);
-        else amx_prefill_tile(x, call->x_stride, w0, w0, c0, c0, block->steps, resume, 0, 0);
+        if (lower && second) amx_prefill_tile(x, call->x_stride, w0, w1, c0, c1, block->steps, resume, 1, 1, ahead_x, ahead_w);
+        else if (lower) amx_prefill_tile(x, call->x_stride, w0, w0, c0, c0, block->steps, resume, 1, 0, ahead_x, ahead_w);
+        else if (second) amx_prefill_tile(x, call->x_stride, w0, w1, c0, c1, block->steps, resume, 0, 1, ahead_x, ahead_w);
+        else amx_prefill_tile(x, call->x_stride, w0, w0, c0, c0, block->steps, resume, 0, 0, ahead_x, ahead_w);
     }
 }
 
@@ -175,17 +199,21 @@ static void amx_prefill(const ck_gemm_call *call, amx_weights *weights, size_t p
         const size_t m1 = amx_min(m0 + AMX_BLOCK_ROWS, call->m);
         for (size_t panel = panel_begin; panel < panel_end; panel += AMX_BLOCK_PANELS) {
             amx_weight_block block = {.first_panel = panel, .panels = amx_min(AMX_BLOCK_PANELS, panel_end - panel)};
+            amx_ahead ahead_w = {0};
             for (size_t step = 0; step < steps; step += AMX_BLOCK_STEPS) {
                 block.first_step = step;
                 block.steps = amx_min(AMX_BLOCK_STEPS, steps - step);
-                amx_block(weights, &block, room);
+                amx_block(weights, &block, room, &ahead_w);
                 ck_tile_fence();
-                amx_configure_prefill(32);
-                size_t m = m0;
-                for (; m + 32 <= m1; m += 32) amx_prefill_rows(call, &block, m, 32, c + (m - m0) * 64, c_stride);
-                if (m == m1) continue;
-                amx_configure_prefill(m1 - m);
-                amx_prefill_rows(call, &block, m, m1 - m, c + (m - m0) * 64, c_stride);
+                const char *const x = (const char *)call->x + block.first_step * 64;
+                for (size_t m = m0; m < m1; m += 32) {
+                    const size_t rows = amx_min(32, m1 - m);
+                    const size_t next = m + rows < m1 ? m + rows : m0, next_step = m + rows < m1 ? 0 : block.steps;
+                    amx_ahead ahead_x;
+                    amx_ahead_start(&ahead_x, x + next_step * 64 + next * call->x_stride, call->x_stride, amx_min(32, m1 - next), block.steps * 64);
+                    amx_configure_prefill(rows);
+                    amx_prefill_rows(call, &block, room, m, rows, c + (m - m0) * 64, c_stride, &ahead_x, &ahead_w);
+                }
             }
             ck_tile_fence();
             for (size_t p = 0; p < block.panels; p++)
