@@ -1,5 +1,5 @@
-// The kernels without Swift: packs small matrices, runs every variant that this machine can run on a pool of three threads and compares
-// with exact integer results. One program that any C compiler builds, so that it also proves the portable kernels under an emulator
+// The kernels without Swift: packs small matrices, runs every variant that this machine can run on a pool of three threads and
+// compares with exact integer results. Any C17 compiler builds it, so that it also proves the portable kernels under an emulator
 // of another architecture. Prints one line; the exit status is 0 when everything agrees.
 #include <inttypes.h>
 #include <stdio.h>
@@ -91,8 +91,16 @@ static ck_gemm_call make_call(const problem *p, ck_type type) {
             memcpy(x + row * stride + i * element, &bits, element);
         }
     return (ck_gemm_call){
-        .m = p->m, .n = p->n, .k = p->k, .x = x, .x_stride = stride, .x_scale = p->scales, .bias = p->bias,
-        .y = allocate(p->m * p->n * sizeof(float)), .y_stride = p->n, .y_type = CK_F32,
+        .m = p->m,
+        .n = p->n,
+        .k = p->k,
+        .x = x,
+        .x_stride = stride,
+        .x_scale = p->scales,
+        .bias = p->bias,
+        .y = allocate(p->m * p->n * sizeof(float)),
+        .y_stride = p->n,
+        .y_type = CK_F32,
     };
 }
 
