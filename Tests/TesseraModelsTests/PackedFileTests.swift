@@ -21,7 +21,7 @@ import Testing
     [
       try tensor("layers.0.dense", .denseBF16, rows: 17, columns: 33, bias: true),
       try tensor("layers.0.bf16 \"é\"", .bitmapBF16, rows: 33, columns: 7, nonZeroCount: 100),
-      try tensor("layers.0.int8", .bitmapINT8, rows: 16, columns: 65, nonZeroCount: 0, bias: true),
+      try tensor("layers.0.int8", .bitmapInt8, rows: 16, columns: 65, nonZeroCount: 0, bias: true),
       try tensor("embedding", .plainBF16, rows: 3, columns: 5), try tensor("norm", .plainF32, rows: 1, columns: 9),
     ]
   }
@@ -31,7 +31,8 @@ import Testing
     let folder = TemporaryFolder()
     let path = folder.file("small.safetensors")
     let tensors = [
-      try tensor("w", .bitmapINT8, rows: 2, columns: 3, nonZeroCount: 4, bias: true), try tensor("n", .plainF32, rows: 1, columns: 2),
+      try tensor("w", .bitmapInt8, rows: 2, columns: 3, nonZeroCount: 4, bias: true),
+      try tensor("n", .plainF32, rows: 1, columns: 2),
     ]
     try PackedFile.write(tensors, metadata: ["k": "v"], to: path)
     return try readFile(path)
@@ -104,7 +105,7 @@ import Testing
     #expect(bytes(.denseBF16, 17, 33, 561) == ["values": 2 * 16 * 64 * 2, "bias": 68])
     #expect(bytes(.bitmapBF16, 17, 33, 100) == ["values": 256 + 64, "bitmap": 2 * 2 * 64, "offsets": 24, "bias": 68])
     #expect(
-      bytes(.bitmapINT8, 16, 65, 64)
+      bytes(.bitmapInt8, 16, 65, 64)
         == ["values": 128, "bitmap": 2 * 128, "offsets": 16, "row_scale": 64, "row_sum": 64, "bias": 64])
     for format in PackedFormat.allCases {
       #expect(bytes(format, 0, 1, 0) == nil)
@@ -250,8 +251,13 @@ import Testing
     let header = try SafetensorsHeaderTests.parse(bytes)
     let bitmap = try #require(header["w.bitmap"])
     bytes[bitmap.offset + 5] ^= 0x10
-    guard case .checksumMismatch(_, "w.bitmap", let expected, let got) = #expect(throws: WeightFileError.self, performing: { try Self.open(bytes) })
-    else { Issue.record("another error"); return }
+    guard
+      case .checksumMismatch(_, "w.bitmap", let expected, let got) = #expect(
+        throws: WeightFileError.self, performing: { try Self.open(bytes) })
+    else {
+      Issue.record("another error")
+      return
+    }
     #expect(expected != got)
     #expect(try Self.open(bytes, verifying: .structure).tensors.count == 2)
   }

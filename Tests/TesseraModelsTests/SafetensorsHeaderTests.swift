@@ -89,15 +89,18 @@ import Testing
       what: "name not UTF-8", bytes: safetensors(header: named("?").utf8.map { $0 == UInt8(ascii: "?") ? 0xFF : $0 }),
       error: "malformedHeader"),
     Culprit(
-      what: "name not UTF-8 after an escape", bytes: safetensors(header: named("\\n?").utf8.map { $0 == UInt8(ascii: "?") ? 0xC0 : $0 }),
+      what: "name not UTF-8 after an escape",
+      bytes: safetensors(header: named("\\n?").utf8.map { $0 == UInt8(ascii: "?") ? 0xC0 : $0 }),
       error: "malformedHeader"),
     Culprit(what: "nesting", bytes: safetensors(String(repeating: #"{"a":"#, count: 10_000)), error: "malformedHeader"),
-    Culprit(what: "nested arrays", bytes: safetensors(tensor("U8", "[[4]]", "[0,4]"), data: [1, 2, 3, 4]), error: "malformedHeader"),
+    Culprit(
+      what: "nested arrays", bytes: safetensors(tensor("U8", "[[4]]", "[0,4]"), data: [1, 2, 3, 4]), error: "malformedHeader"),
     // Names.
     Culprit(what: "empty name", bytes: safetensors(named("")), error: "invalidName"),
     Culprit(what: "257-byte name", bytes: safetensors(named(String(repeating: "n", count: 257))), error: "invalidName"),
     Culprit(what: "NUL in a name", bytes: safetensors(named("a\\u0000b")), error: "invalidName"),
-    Culprit(what: "tensor twice", bytes: safetensors("{\"a\":\(good),\"a\":\(good)}", data: [1, 2, 3, 4]), error: "duplicateName"),
+    Culprit(
+      what: "tensor twice", bytes: safetensors("{\"a\":\(good),\"a\":\(good)}", data: [1, 2, 3, 4]), error: "duplicateName"),
     Culprit(
       what: "tensor twice, once escaped", bytes: safetensors("{\"a\":\(good),\"\\u0061\":\(good)}", data: [1, 2, 3, 4]),
       error: "duplicateName"),
@@ -125,36 +128,51 @@ import Testing
     Culprit(what: "negative dimension", bytes: safetensors(tensor("U8", "[-1]", "[0,0]")), error: "malformedHeader"),
     Culprit(what: "fraction", bytes: safetensors(tensor("U8", "[4.0]", "[0,4]"), data: [1, 2, 3, 4]), error: "malformedHeader"),
     Culprit(what: "exponent", bytes: safetensors(tensor("U8", "[4e0]", "[0,4]"), data: [1, 2, 3, 4]), error: "malformedHeader"),
-    Culprit(what: "leading zero", bytes: safetensors(tensor("U8", "[04]", "[0,4]"), data: [1, 2, 3, 4]), error: "malformedHeader"),
+    Culprit(
+      what: "leading zero", bytes: safetensors(tensor("U8", "[04]", "[0,4]"), data: [1, 2, 3, 4]), error: "malformedHeader"),
     Culprit(what: "2^64", bytes: safetensors(tensor("U8", "[18446744073709551616]", "[0,0]")), error: "malformedHeader"),
     Culprit(what: "string as dimension", bytes: safetensors(tensor("U8", "[\"4\"]", "[0,4]")), error: "malformedHeader"),
-    Culprit(what: "rank 9", bytes: safetensors(tensor("U8", "[1,1,1,1,1,1,1,1,1]", "[0,1]"), data: [1]), error: "malformedHeader"),
+    Culprit(
+      what: "rank 9", bytes: safetensors(tensor("U8", "[1,1,1,1,1,1,1,1,1]", "[0,1]"), data: [1]), error: "malformedHeader"),
     // Shapes and extents.
     Culprit(what: "dimension 2^63", bytes: safetensors(tensor("U8", "[9223372036854775808,0]", "[0,0]")), error: "badShape"),
     Culprit(what: "product wraps to 0", bytes: safetensors(tensor("U8", "[4294967296,4294967296]", "[0,0]")), error: "badShape"),
-    Culprit(what: "product times bits wraps", bytes: safetensors(tensor("F64", "[1152921504606846976]", "[0,0]")), error: "badShape"),
-    Culprit(what: "half a byte", bytes: safetensors(tensor("F4", "[3]", "[0,2]"), data: [1, 2]), error: "badShape"),
-    Culprit(what: "shape larger than extent", bytes: safetensors(tensor("F32", "[2]", "[0,4]"), data: [1, 2, 3, 4]), error: "wrongByteCount"),
-    Culprit(what: "shape smaller than extent", bytes: safetensors(tensor("U8", "[3]", "[0,4]"), data: [1, 2, 3, 4]), error: "wrongByteCount"),
-    Culprit(what: "end before begin", bytes: safetensors(tensor("U8", "[0]", "[0,0]").replacing("[0,0]", with: "[1,0]")), error: "overlapOrHole"),
-    Culprit(what: "end beyond the file", bytes: safetensors(tensor("U8", "[5]", "[0,5]"), data: [1, 2, 3, 4]), error: "badExtent"),
     Culprit(
-      what: "end 2^64 - 1", bytes: safetensors(tensor("U8", "[18446744073709551615]", "[0,18446744073709551615]")), error: "badExtent"),
-    Culprit(what: "hole at the start", bytes: safetensors(tensor("U8", "[3]", "[1,4]"), data: [1, 2, 3, 4]), error: "overlapOrHole"),
+      what: "product times bits wraps", bytes: safetensors(tensor("F64", "[1152921504606846976]", "[0,0]")), error: "badShape"),
+    Culprit(what: "half a byte", bytes: safetensors(tensor("F4", "[3]", "[0,2]"), data: [1, 2]), error: "badShape"),
+    Culprit(
+      what: "shape larger than extent", bytes: safetensors(tensor("F32", "[2]", "[0,4]"), data: [1, 2, 3, 4]),
+      error: "wrongByteCount"),
+    Culprit(
+      what: "shape smaller than extent", bytes: safetensors(tensor("U8", "[3]", "[0,4]"), data: [1, 2, 3, 4]),
+      error: "wrongByteCount"),
+    Culprit(
+      what: "end before begin", bytes: safetensors(tensor("U8", "[0]", "[0,0]").replacing("[0,0]", with: "[1,0]")),
+      error: "overlapOrHole"),
+    Culprit(
+      what: "end beyond the file", bytes: safetensors(tensor("U8", "[5]", "[0,5]"), data: [1, 2, 3, 4]), error: "badExtent"),
+    Culprit(
+      what: "end 2^64 - 1", bytes: safetensors(tensor("U8", "[18446744073709551615]", "[0,18446744073709551615]")),
+      error: "badExtent"),
+    Culprit(
+      what: "hole at the start", bytes: safetensors(tensor("U8", "[3]", "[1,4]"), data: [1, 2, 3, 4]), error: "overlapOrHole"),
     Culprit(
       what: "hole in the middle",
       bytes: safetensors(
-        #"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[1],"data_offsets":[2,3]}}"#, data: [1, 2, 3]),
+        #"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[1],"data_offsets":[2,3]}}"#,
+        data: [1, 2, 3]),
       error: "overlapOrHole"),
     Culprit(
       what: "overlap",
       bytes: safetensors(
-        #"{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}"#, data: [1, 2, 3]),
+        #"{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}"#,
+        data: [1, 2, 3]),
       error: "overlapOrHole"),
     Culprit(
       what: "the same bytes twice",
       bytes: safetensors(
-        #"{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}"#, data: [1, 2]),
+        #"{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}"#,
+        data: [1, 2]),
       error: "overlapOrHole"),
     Culprit(what: "trailing bytes", bytes: safetensors(tensor("U8", "[1]", "[0,1]"), data: [1, 2]), error: "trailingBytes"),
     Culprit(what: "data without tensors", bytes: safetensors("{}", data: [1]), error: "trailingBytes"),

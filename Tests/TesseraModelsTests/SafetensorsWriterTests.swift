@@ -41,7 +41,9 @@ import Testing
 
   @Test func aTensorMayBeWrittenInPieces() throws {
     let path = folder.file("a.safetensors")
-    try write([.init(name: "a", type: .u16, shape: [2]), .init(name: "b", type: .u8, shape: [1])], of: [[1], [], [2, 3, 4], [5]], to: path)
+    try write(
+      [.init(name: "a", type: .u16, shape: [2]), .init(name: "b", type: .u8, shape: [1])], of: [[1], [], [2, 3, 4], [5]], to: path
+    )
     let bytes = try readFile(path)
     let header = try SafetensorsHeaderTests.parse(bytes)
     #expect(try #require(header["a"]).offset + 64 == #require(header["b"]).offset)

@@ -45,7 +45,9 @@ package struct JSONReader {
   package mutating func string() throws(WeightFileError) -> String {
     try expect(.quote)
     let start = position
-    while position < bytes.count, bytes[position] != .quote, bytes[position] != .backslash, bytes[position] >= 0x20 { position += 1 }
+    while position < bytes.count, bytes[position] != .quote, bytes[position] != .backslash, bytes[position] >= 0x20 {
+      position += 1
+    }
     if position < bytes.count, bytes[position] == .quote {
       position += 1
       return try text(UnsafeRawBufferPointer(rebasing: bytes[start..<position - 1]), at: start)
@@ -146,7 +148,9 @@ package struct JSONReader {
   private mutating func escapedScalar(at start: Int) throws(WeightFileError) -> Unicode.Scalar {
     let unit = try fourHexDigits()
     var code = UInt32(unit)
-    if UTF16.isLeadSurrogate(unit), position + 1 < bytes.count, bytes[position] == .backslash, bytes[position + 1] == UInt8(ascii: "u") {
+    if UTF16.isLeadSurrogate(unit), position + 1 < bytes.count, bytes[position] == .backslash,
+      bytes[position + 1] == UInt8(ascii: "u")
+    {
       position += 2
       let trail = try fourHexDigits()
       guard UTF16.isTrailSurrogate(trail) else { throw malformed("a surrogate without its partner", at: start) }
@@ -159,7 +163,9 @@ package struct JSONReader {
   private mutating func fourHexDigits() throws(WeightFileError) -> UInt16 {
     var value: UInt16 = 0
     for _ in 0..<4 {
-      guard position < bytes.count, let digit = bytes[position].hexValue else { throw malformed("expected four hexadecimal digits") }
+      guard position < bytes.count, let digit = bytes[position].hexValue else {
+        throw malformed("expected four hexadecimal digits")
+      }
       value = value << 4 | UInt16(digit)
       position += 1
     }

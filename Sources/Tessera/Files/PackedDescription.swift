@@ -15,7 +15,8 @@ struct PackedDescription {
 
   func json() -> String {
     var text: [UInt8] = Array(
-      "{\"format\":\"\(format.rawValue)\",\"rows\":\(rows),\"columns\":\(columns),\"nonzeros\":\(nonZeroCount),\"checksums\":{".utf8)
+      "{\"format\":\"\(format.rawValue)\",\"rows\":\(rows),\"columns\":\(columns),\"nonzeros\":\(nonZeroCount),\"checksums\":{"
+        .utf8)
     for (index, (part, checksum)) in checksums.sorted(by: { $0.key < $1.key }).enumerated() {
       if index > 0 { text.append(UInt8(ascii: ",")) }
       text += Array("\"\(part)\":\"\(Checksum.text(checksum))\"".utf8)

@@ -26,7 +26,8 @@ extension PackedFile {
     of tensors: [PackedTensor], and metadata: [String: String], file: String
   ) throws(WeightFileError) -> [(key: String, value: String)] {
     var all = [
-      (key: PackedPrelude.versionKey, value: PackedPrelude.version), (key: PackedPrelude.checksumKey, value: PackedPrelude.blankDigits),
+      (key: PackedPrelude.versionKey, value: PackedPrelude.version),
+      (key: PackedPrelude.checksumKey, value: PackedPrelude.blankDigits),
     ]
     var names: Set<String> = []
     for tensor in tensors {

@@ -1,7 +1,7 @@
 /// Weights in packed form, mapped from a file and used in place.
 ///
 /// The container is safetensors, so other tools can list and read the parts; Docs/Formats.md gives every byte and numbers the rules
-/// that opening checks. What opening does not check is the inside of the parts: see `PackedTensor.Origin`.
+/// that opening checks. What opening does not check is the inside of the parts: `PackedTensor.weights()` does, before a kernel sees them.
 public struct PackedFile: Sendable {
   /// How much of a file is checked when it is opened. Structure always is.
   public enum Verification: Sendable {
@@ -88,7 +88,8 @@ struct PackedPrelude {
     let start = UnsafeRawBufferPointer(rebasing: contents.bytes[8..<header.dataOffset]).prefix(PackedPrelude.text.count)
     guard start.elementsEqual(PackedPrelude.text), recordedChecksum != nil else {
       throw WeightFileError.wrongMetadata(
-        file: file, key: PackedPrelude.checksumKey, detail: "the header does not begin with the version and 16 hexadecimal digits")
+        file: file, key: PackedPrelude.checksumKey, detail: "the header does not begin with the version and 16 hexadecimal digits"
+      )
     }
   }
 
@@ -196,7 +197,8 @@ private struct PackedLoader {
     for tensor in header.tensors where !used.contains(tensor.name) {
       guard tensor.isPadding else {
         throw WeightFileError.wrongMetadata(
-          file: file, key: PackedDescription.keyPrefix + tensor.name, detail: "tensor '\(tensor.name)' is part of no described tensor")
+          file: file, key: PackedDescription.keyPrefix + tensor.name,
+          detail: "tensor '\(tensor.name)' is part of no described tensor")
       }
       guard tensor.type == .u8, tensor.byteCount < SafetensorsWriter.alignment, bytes(of: tensor).allSatisfy({ $0 == 0 }) else {
         throw WeightFileError.corruptTensor(file: file, tensor: tensor.name, detail: "padding is 1 to 63 zero bytes")

@@ -7,7 +7,7 @@ public enum PackedFormat: String, Sendable, Hashable, CaseIterable {
   /// Bitmap and the non-zero bf16 (CKernels/include/ck_bitmap_gemm.h).
   case bitmapBF16 = "bitmap-bf16"
   /// Bitmap and the non-zero int8, with a scale and a sum per row (CKernels/include/ck_bitmap_gemm.h).
-  case bitmapINT8 = "bitmap-int8"
+  case bitmapInt8 = "bitmap-int8"
   /// Row-major bf16, not packed: embeddings.
   case plainBF16 = "plain-bf16"
   /// Row-major Float, not packed: norms.
@@ -31,7 +31,7 @@ extension PackedFormat {
   public var storesEveryElement: Bool {
     switch self {
     case .denseBF16, .plainBF16, .plainF32: true
-    case .bitmapBF16, .bitmapINT8: false
+    case .bitmapBF16, .bitmapInt8: false
     }
   }
 
@@ -55,7 +55,7 @@ extension PackedFormat {
       parts = [PackedPart("values", .bf16, byteCount: ck_dense_packed_bytes(rows, columns))]
     case .bitmapBF16:
       parts = PackedFormat.bitmapParts(rows, columns, nonZeroCount, type: .CK_BF16, bitmap: .u32, values: .bf16)
-    case .bitmapINT8:
+    case .bitmapInt8:
       parts =
         PackedFormat.bitmapParts(rows, columns, nonZeroCount, type: .CK_INT8, bitmap: .u64, values: .i8)
         + [PackedPart("row_scale", .f32, count: rows), PackedPart("row_sum", .i32, count: rows)]

@@ -4,9 +4,9 @@ public struct PackedTensor: Sendable {
   public enum Origin: Sendable, Equatable {
     /// Packed by this process.
     case memory
-    /// Read from a file. Sizes and types are checked, the contents are not: kernels advance through the values by counting bitmap
-    /// bits, so whatever turns this tensor into weights must first hold the counts against the offsets (`ck_bitmap_validate`)
-    /// and throw `WeightFileError.corruptTensor` otherwise. The initialisers of the packed weight types do.
+    /// Read from a file. Sizes and types are checked, the contents are not, and kernels trust them: they advance through the values
+    /// by counting bitmap bits. `weights()` is the way to a kernel and checks them; whoever builds weights from the parts in
+    /// another way must do so through the validating initialisers of `DenseWeights` and `BitmapWeights`, and there are no others.
     case file(path: String)
   }
 

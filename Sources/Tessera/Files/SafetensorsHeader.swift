@@ -1,12 +1,27 @@
 /// The element types of safetensors.
 public enum SafetensorsType: String, Sendable, CaseIterable {
   case bool = "BOOL"
-  case f4 = "F4", f6E2M3 = "F6_E2M3", f6E3M2 = "F6_E3M2"
-  case u8 = "U8", i8 = "I8"
-  case f8E5M2 = "F8_E5M2", f8E4M3 = "F8_E4M3", f8E8M0 = "F8_E8M0", f8E4M3FNUZ = "F8_E4M3FNUZ", f8E5M2FNUZ = "F8_E5M2FNUZ"
-  case u16 = "U16", i16 = "I16", f16 = "F16", bf16 = "BF16"
-  case u32 = "U32", i32 = "I32", f32 = "F32"
-  case u64 = "U64", i64 = "I64", f64 = "F64", c64 = "C64"
+  case f4 = "F4"
+  case f6E2M3 = "F6_E2M3"
+  case f6E3M2 = "F6_E3M2"
+  case u8 = "U8"
+  case i8 = "I8"
+  case f8E5M2 = "F8_E5M2"
+  case f8E4M3 = "F8_E4M3"
+  case f8E8M0 = "F8_E8M0"
+  case f8E4M3FNUZ = "F8_E4M3FNUZ"
+  case f8E5M2FNUZ = "F8_E5M2FNUZ"
+  case u16 = "U16"
+  case i16 = "I16"
+  case f16 = "F16"
+  case bf16 = "BF16"
+  case u32 = "U32"
+  case i32 = "I32"
+  case f32 = "F32"
+  case u64 = "U64"
+  case i64 = "I64"
+  case f64 = "F64"
+  case c64 = "C64"
 
   public var bitCount: Int {
     switch self {
@@ -77,7 +92,9 @@ public struct SafetensorsHeader: Sendable {
   }
 
   /// Rules S1 to S4: the length field, its cap, the file's length, the first character.
-  private static func headerBytes(of bytes: UnsafeRawBufferPointer, file: String) throws(WeightFileError) -> UnsafeRawBufferPointer {
+  private static func headerBytes(of bytes: UnsafeRawBufferPointer, file: String) throws(WeightFileError)
+    -> UnsafeRawBufferPointer
+  {
     guard bytes.count >= 8 else {
       throw WeightFileError.tooShort(file: file, field: "the header length", needed: 8, available: UInt64(bytes.count))
     }
@@ -98,7 +115,9 @@ public struct SafetensorsHeader: Sendable {
   private static func readMetadata(_ reader: inout JSONReader, file: String) throws(WeightFileError) -> [String: String] {
     var metadata: [String: String] = [:]
     try reader.object { (reader, key) throws(WeightFileError) in
-      guard reader.isAtString() else { throw WeightFileError.wrongMetadata(file: file, key: key, detail: "the value is not a string") }
+      guard reader.isAtString() else {
+        throw WeightFileError.wrongMetadata(file: file, key: key, detail: "the value is not a string")
+      }
       metadata[key] = try reader.string()
     }
     return metadata
@@ -209,7 +228,8 @@ private struct Claim {
       bits = product
     }
     guard bits % 8 == 0 else {
-      throw WeightFileError.badShape(file: file, tensor: name, shape: shape, detail: "\(type.rawValue) elements that fill no whole byte")
+      throw WeightFileError.badShape(
+        file: file, tensor: name, shape: shape, detail: "\(type.rawValue) elements that fill no whole byte")
     }
     return bits / 8
   }

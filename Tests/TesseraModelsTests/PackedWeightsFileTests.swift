@@ -1,0 +1,76 @@
+import Tessera
+import Testing
+
+/// Weights through a file: packed, written, mapped, and multiplied from in place.
+@Suite struct PackedWeightsFileTests {
+  private let folder = TemporaryFolder()
+  private static let (rows, columns) = (35, 70)
+
+  /// Small integers, about half of them 0.
+  private static func matrix() -> [Float] {
+    var random = SeededGenerator(seed: 7)
+    return (0..<rows * columns).map { _ in Bool.random(using: &random) ? 0 : Float(Int.random(in: -127...127, using: &random)) }
+  }
+
+  private func reopened(_ tensor: PackedTensor) throws -> PackedTensor {
+    let path = folder.file("\(tensor.name).safetensors")
+    try PackedFile.write([tensor], to: path)
+    return try #require(try PackedFile.open(path)[tensor.name])
+  }
+
+  @Test func denseWeightsComeBack() throws {
+    let matrix = Self.matrix().map { BFloat16($0) }
+    let bias = (0..<Self.rows).map(Float.init)
+    let weights = try DenseWeights(packing: matrix.span, outputs: Self.rows, inputs: Self.columns, bias: bias)
+    let back = try #require(try reopened(PackedTensor(name: "w", weights)).weights() as? DenseWeights)
+    #expect(back.unpacked() == matrix)
+    #expect(back.bias.map { Array($0.bytes) } == weights.bias.map { Array($0.bytes) })
+  }
+
+  @Test func bitmapWeightsComeBack() throws {
+    let matrix = Self.matrix().map { BFloat16($0) }
+    let weights = try BitmapWeights(packing: matrix.span, outputs: Self.rows, inputs: Self.columns)
+    let back = try #require(try reopened(PackedTensor(name: "w", weights)).weights() as? BitmapWeights)
+    #expect(back.unpackedBFloat16() == matrix)
+    #expect(back.bias == nil)
+  }
+
+  @Test func quantisedBitmapWeightsComeBack() throws {
+    let weights = try BitmapWeights(quantizing: Self.matrix().span, outputs: Self.rows, inputs: Self.columns)
+    let back = try #require(try reopened(PackedTensor(name: "w", weights)).weights() as? BitmapWeights)
+    #expect(back.unpackedInt8() == weights.unpackedInt8())
+    #expect(back.rowScale.map { Array($0.bytes) } == weights.rowScale.map { Array($0.bytes) })
+  }
+
+  @Test func plainTensorsAreNoWeightsOfAKernel() throws {
+    let tensor = try reopened(PackedFileTests.tensor("norm", .plainF32, rows: 1, columns: 4))
+    let error = #expect(throws: WeightFileError.self) { try tensor.weights() }
+    #expect(error?.kind == "unsupportedType")
+  }
+
+  /// Every bit of the parts that kernels steer by, flipped behind the checksums' back.
+  @Test(arguments: ["bitmap", "offsets", "row_sum"])
+  func contentsThatContradictThemselvesNeverReachAKernel(part: String) throws {
+    let weights = try BitmapWeights(quantizing: [3, 0, -1, 0, 0, 2].span, outputs: 2, inputs: 3)
+    let path = folder.file("w.safetensors")
+    try PackedFile.write([PackedTensor(name: "w", weights)], to: path)
+    let whole = try readFile(path)
+    let extent = try #require(try SafetensorsHeaderTests.parse(whole)["w.\(part)"])
+    for bit in 0..<8 * extent.byteCount {
+      var damaged = whole
+      damaged[extent.offset + bit / 8] ^= 1 << (bit % 8)
+      let tensor = try #require(try PackedFileTests.open(damaged, verifying: .structure)["w"])
+      let error = #expect(throws: WeightFileError.self, "bit \(bit)") { try tensor.weights() }
+      #expect(error?.kind == "corruptTensor")
+    }
+  }
+
+  @Test func aCountThatTheContentsDenyIsRefused() throws {
+    let weights = try BitmapWeights(quantizing: [3, 0, -1, 0, 0, 2].span, outputs: 2, inputs: 3)
+    let honest = PackedTensor(name: "w", weights)
+    let lying = PackedTensor(name: "w", format: .bitmapInt8, rows: 2, columns: 3, nonZeroCount: 4, parts: honest.parts)
+    let tensor = try reopened(lying)
+    let error = #expect(throws: WeightFileError.self) { try tensor.weights() }
+    #expect(error?.kind == "corruptTensor")
+  }
+}
