@@ -88,6 +88,9 @@ import Testing
   @Test func readsAFolderOfOneFile() throws {
     _ = try write([(.init(name: "a", type: .f32, shape: [1]), Self.bytes([Float(1)]))], to: "model.safetensors")
     #expect(try SafetensorsFile.open(folder.path).names == ["a"])
+    #expect(try openWeights(folder.path).float32("a") == [1])
+    #expect(try openWeights(folder.file("model.safetensors")).float32("a") == [1])
+    #expect(throws: WeightFileError.cannotOpen(file: folder.file("absent"), errno: 2)) { try openWeights(folder.file("absent")) }
   }
 
   @Test(arguments: [
