@@ -18,7 +18,8 @@ public func fuzzPackedFile(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt 
     guard tensor.rows * tensor.columns < 1 << 20, let weights = try? tensor.weights() else { continue }
     switch weights {
     case let weights as DenseWeights: _ = weights.unpacked()
-    case let weights as BitmapWeights: _ = weights.format == .bitmapInt8 ? weights.unpackedInt8().count : weights.unpackedBFloat16().count
+    case let weights as BitmapWeights where weights.format == .bitmapInt8: _ = weights.unpackedInt8()
+    case let weights as BitmapWeights: _ = weights.unpackedBFloat16()
     default: preconditionFailure("weights of an unknown kind")
     }
   }
