@@ -33,15 +33,12 @@ static uint64_t load_mask(const uint8_t *bitmap, ck_type type) {
     return mask;
 }
 
-// The group's elements of one panel in bit order; rows beyond n and elements beyond k are 0.
-static void gather(const void *w, size_t w_stride, ck_type type, size_t panel, size_t rows, size_t k, size_t group, uint16_t out[64]) {
-    const size_t width = group_k(type), first = group * width;
-    for (size_t row = 0; row < CK_PANEL_ROWS; row++)
-        for (size_t j = 0; j < width; j++) {
-            const size_t at = (panel * CK_PANEL_ROWS + row) * w_stride + first + j;
-            const int inside = row < rows && first + j < k;
-            out[row * width + j] = !inside ? 0 : type == CK_INT8 ? ((const uint8_t *)w)[at] : ((const uint16_t *)w)[at];
-        }
+// The bytes of a row's elements in one group, 0 beyond k. A group is 4 bytes wide in either type.
+static inline __attribute__((always_inline)) uint32_t load_group(const void *w, size_t at, ck_type type, size_t left) {
+    uint32_t bytes = 0;
+    const size_t width = type == CK_INT8 ? 1 : 2;
+    memcpy(&bytes, (const char *)w + at * width, (left < group_k(type) ? left : group_k(type)) * width);
+    return bytes;
 }
 
 void ck_bitmap_count(const void *w, size_t w_stride, ck_type type, size_t n, size_t k, size_t panel_begin, size_t panel_end,
@@ -59,30 +56,52 @@ void ck_bitmap_count(const void *w, size_t w_stride, ck_type type, size_t n, siz
     }
 }
 
+// One group of a panel: its mask, and its stored elements in bit order. Returns their number. Writes every element and advances past
+// those that are stored: half of the weights are zeros at random, which no branch predictor likes.
+static inline __attribute__((always_inline)) size_t pack_group(const uint32_t group[CK_PANEL_ROWS], ck_type type, uint64_t *mask, void *stored, int32_t *sums) {
+    size_t count = 0;
+    *mask = 0;
+    for (size_t row = 0; row < CK_PANEL_ROWS; row++)
+        for (size_t j = 0; j < group_k(type); j++) {
+            const uint32_t element = type == CK_INT8 ? group[row] >> 8 * j & 0xFF : group[row] >> 16 * j & 0xFFFF;
+            if (type == CK_INT8) {
+                ((uint8_t *)stored)[count] = (uint8_t)element;
+                sums[row] += (int8_t)element;
+            } else {
+                ((uint16_t *)stored)[count] = (uint16_t)element;
+            }
+            *mask |= (uint64_t)(element != 0) << (row * group_k(type) + j);
+            count += element != 0;
+        }
+    return count;
+}
+
+static inline __attribute__((always_inline)) void pack_panel(const void *w, size_t w_stride, ck_type type, size_t rows, size_t k,
+                                                             uint8_t *mask_at, uint8_t *value_at, int32_t *sums) {
+    const size_t value_bytes = type == CK_INT8 ? 1 : 2;
+    for (size_t group = 0; group < groups(k, type); group++, mask_at += mask_bytes(type)) {
+        const size_t first = group * group_k(type);
+        uint32_t elements[CK_PANEL_ROWS] = {0};
+        if (first < k)
+            for (size_t row = 0; row < rows; row++) elements[row] = load_group(w, row * w_stride + first, type, k - first);
+        uint64_t mask, stored[9];  // 64 bytes, and one element that may be written beyond the last stored one
+        const size_t count = pack_group(elements, type, &mask, stored, sums);
+        memcpy(mask_at, &mask, mask_bytes(type));
+        memcpy(value_at, stored, count * value_bytes);
+        value_at += count * value_bytes;
+    }
+}
+
 void ck_bitmap_pack(const void *w, size_t w_stride, ck_type type, size_t n, size_t k, size_t panel_begin, size_t panel_end,
                     const uint64_t *offsets, void *bitmap, void *values, int32_t *row_sum) {
-    const size_t elements = CK_PANEL_ROWS * group_k(type);
     for (size_t panel = panel_begin; panel < panel_end; panel++) {
-        const size_t rows = rows_of(panel, n);
-        uint8_t *mask_at = (uint8_t *)bitmap + panel * panel_bitmap_bytes(k, type);
-        uint64_t value_at = offsets[panel];
+        const size_t rows = rows_of(panel, n), first = panel * CK_PANEL_ROWS * w_stride;
+        uint8_t *const mask_at = (uint8_t *)bitmap + panel * panel_bitmap_bytes(k, type);
         int32_t sums[CK_PANEL_ROWS] = {0};
-        for (size_t group = 0; group < groups(k, type); group++, mask_at += mask_bytes(type)) {
-            uint16_t element[64];
-            uint64_t mask = 0;
-            gather(w, w_stride, type, panel, rows, k, group, element);
-            for (size_t bit = 0; bit < elements; bit++) {
-                if (element[bit] == 0) continue;
-                mask |= 1ull << bit;
-                if (type == CK_INT8) {
-                    ((uint8_t *)values)[value_at++] = (uint8_t)element[bit];
-                    sums[bit / group_k(type)] += (int8_t)element[bit];
-                } else {
-                    ((uint16_t *)values)[value_at++] = element[bit];
-                }
-            }
-            memcpy(mask_at, &mask, mask_bytes(type));
-        }
+        if (type == CK_INT8)
+            pack_panel((const uint8_t *)w + first, w_stride, CK_INT8, rows, k, mask_at, (uint8_t *)values + offsets[panel], sums);
+        else
+            pack_panel((const uint16_t *)w + first, w_stride, CK_BF16, rows, k, mask_at, (uint8_t *)values + 2 * offsets[panel], sums);
         if (row_sum) memcpy(row_sum + panel * CK_PANEL_ROWS, sums, rows * sizeof *sums);
     }
 }

@@ -23,8 +23,9 @@ void ck_dense_pack(const uint16_t *w, size_t w_stride, size_t n, size_t k, size_
         const uint16_t *source = w + panel * CK_PANEL_ROWS * w_stride;
         const size_t rows = rows_of(panel, n);
         if (rows < CK_PANEL_ROWS || k % 32 != 0) memset(target, 0, panel_elements(k) * sizeof *target);
-        for (size_t i = 0; i < k; i++)
-            for (size_t row = 0; row < rows; row++) target[(i / 2 * CK_PANEL_ROWS + row) * 2 + i % 2] = source[row * w_stride + i];
+        for (size_t i = 0; i < k; i += 2)
+            for (size_t row = 0; row < rows; row++)
+                memcpy(target + (i / 2 * CK_PANEL_ROWS + row) * 2, source + row * w_stride + i, (k - i < 2 ? 1 : 2) * sizeof *target);
     }
 }
 
@@ -33,7 +34,8 @@ void ck_dense_unpack(const uint16_t *values, size_t n, size_t k, size_t panel_be
         const uint16_t *source = values + panel * panel_elements(k);
         uint16_t *target = w + panel * CK_PANEL_ROWS * w_stride;
         const size_t rows = rows_of(panel, n);
-        for (size_t i = 0; i < k; i++)
-            for (size_t row = 0; row < rows; row++) target[row * w_stride + i] = source[(i / 2 * CK_PANEL_ROWS + row) * 2 + i % 2];
+        for (size_t i = 0; i < k; i += 2)
+            for (size_t row = 0; row < rows; row++)
+                memcpy(target + row * w_stride + i, source + (i / 2 * CK_PANEL_ROWS + row) * 2, (k - i < 2 ? 1 : 2) * sizeof *target);
     }
 }
