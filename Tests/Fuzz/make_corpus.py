@@ -81,8 +81,44 @@ def index_files():
     yield "deep", b"[" * 64
 
 
+def gguf_string(text):
+    return struct.pack("<Q", len(text)) + text
+
+
+def gguf(metadata, tensors, alignment=32):
+    """metadata: (key, value type, value) of bytes; tensors: (name, sizes, type, data)."""
+    pad = lambda contents: contents + bytes(-len(contents) % alignment)
+    header, data = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata)), b""
+    for key, kind, value in metadata:
+        header += gguf_string(key) + struct.pack("<I", kind) + value
+    for name, sizes, kind, contents in tensors:
+        header += gguf_string(name) + struct.pack(f"<I{len(sizes)}QIQ", len(sizes), *sizes, kind, len(data))
+        data += pad(contents)
+    return pad(header) + data
+
+
+def gguf_files():
+    # Type id: weights and bytes of a block. 16 is IQ2_XXS, which opens and cannot be dequantised.
+    blocks = {0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 12: (256, 144), 13: (256, 176),
+              14: (256, 210), 16: (256, 66), 30: (1, 2), 39: (32, 17), 40: (64, 36)}
+    for kind, (weights, size) in blocks.items():
+        yield f"type{kind}", gguf([], [(b"t", [weights], kind, bytes((37 * i + 11) % 256 for i in range(size)))])
+    values = {0: b"\1", 1: b"\1", 2: bytes(2), 3: bytes(2), 4: bytes(4), 5: bytes(4), 6: bytes(4), 7: b"\1", 8: gguf_string(b"text"),
+              10: bytes(8), 11: bytes(8), 12: bytes(8)}
+    metadata = [(b"general.alignment", 4, struct.pack("<I", 64))]
+    metadata += [(b"v%d" % kind, kind, value) for kind, value in values.items()]
+    metadata += [(b"a%d" % kind, 9, struct.pack("<IQ", kind, 2) + 2 * value) for kind, value in values.items()]
+    yield "metadata", gguf(metadata, [(b"a", [4, 2], 0, bytes(32)), (b"b", [2, 2, 2, 1], 1, bytes(16))], alignment=64)
+    yield "empty", gguf([], [])
+    yield "twice", gguf([], [(b"t", [1], 0, bytes(4))] * 2)
+    yield "wraps", gguf([], [(b"t", [1 << 32, 1 << 32], 0, bytes(4))])
+    yield "nested", gguf([(b"a", 9, struct.pack("<IQIQ", 9, 1, 9, 0))], [])
+
+
 def main(folder):
-    for target, files in (("Safetensors", safetensors_files()), ("PackedFile", packed_files()), ("SafetensorsIndex", index_files())):
+    for target, files in (
+            ("Safetensors", safetensors_files()), ("PackedFile", packed_files()), ("SafetensorsIndex", index_files()),
+            ("GGUF", gguf_files())):
         os.makedirs(os.path.join(folder, target), exist_ok=True)
         for name, contents in files:
             with open(os.path.join(folder, target, name), "wb") as out:
