@@ -51,7 +51,10 @@ let package = Package(
     .target(name: "TesseraLayers", dependencies: ["Tessera"], swiftSettings: swiftFlags),
     .target(name: "TesseraModels", dependencies: ["Tessera", "TesseraLayers"], swiftSettings: swiftFlags),
     .target(
-      name: "KernelChecks", dependencies: ["Tessera", "CKernels"], path: "Tests/KernelChecks",
+      name: "CKernelChecks", dependencies: ["CKernels"], path: "Tests/CKernelChecks",
+      cSettings: [.define("_GNU_SOURCE", .when(platforms: [.linux]))]),
+    .target(
+      name: "KernelChecks", dependencies: ["Tessera", "CKernels", "CKernelChecks"], path: "Tests/KernelChecks",
       swiftSettings: swiftFlags),
     .target(
       name: "EmulatedKernels", dependencies: ["CKernels"], path: "Tests/EmulatedKernels",

@@ -1,0 +1,29 @@
+// The C half of KernelChecks: an oracle in double precision, and kernel calls whose faults are caught and named.
+#pragma once
+#include "ck_bitmap_gemm.h"
+#include "ck_dense_gemm.h"
+
+#pragma clang assume_nonnull begin
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// For every row of x[m x k] and of w[n x k], both dense and row-major: sum of x w, and of |x w|, in order of k.
+void ck_check_dot(const float *x, const float *w, size_t m, size_t n, size_t k, double *sum, double *magnitude);
+// The same sums of int8, exact.
+void ck_check_dot_int8(const int8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int64_t *sum);
+
+// Calls a kernel. Returns NULL, or what it did wrong: the signal that it raised (*address then says where), or a changed
+// floating-point control register.
+const char *_Nullable ck_check_run_dense(const ck_dense_gemm_variant *variant, const ck_gemm_call *call, const ck_dense_weights *w,
+                                         size_t panel_begin, size_t panel_end, void *_Nullable scratch, uintptr_t *address);
+const char *_Nullable ck_check_run_bitmap(const ck_bitmap_gemm_variant *variant, const ck_gemm_call *call,
+                                          const ck_bitmap_weights *w, size_t panel_begin, size_t panel_end,
+                                          void *_Nullable scratch, uintptr_t *address);
+
+#ifdef __cplusplus
+}
+#endif
+
+#pragma clang assume_nonnull end

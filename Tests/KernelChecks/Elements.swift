@@ -1,0 +1,111 @@
+internal import Tessera
+
+/// The unpacked matrices of a case, row after row: what the oracle multiplies.
+struct Elements {
+  let x: Matrix
+  let w: Matrix
+  let bias: [Float]?
+  /// int8: what one step of each row is worth.
+  let xScale: [Float]
+  let wScale: [Float]
+
+  enum Matrix {
+    /// Exact values of bfloat16 bit patterns.
+    case bfloat16(bits: [UInt16])
+    case int8([Int8])
+  }
+
+  init(_ kernelCase: KernelCase, type: WeightFormat) {
+    var random = Random(seed: kernelCase.seed)
+    let (m, n, k) = (kernelCase.m, kernelCase.n, kernelCase.k)
+    if type == .bitmapInt8 {
+      x = .int8(Elements.codes(kernelCase, rows: m, fractions: [1], &random))
+      w = .int8(Elements.codes(kernelCase, rows: n, fractions: kernelCase.density.fractions(rows: n, &random), &random))
+      xScale = Elements.scales(m, special: kernelCase.elements == .special, &random)
+      wScale = Elements.scales(n, special: false, &random)
+    } else {
+      var xBits = Elements.bits(kernelCase, largestInteger: 4, rows: m, fractions: [1], &random)
+      var wBits = Elements.bits(
+        kernelCase, largestInteger: 8, rows: n, fractions: kernelCase.density.fractions(rows: n, &random), &random)
+      if kernelCase.elements == .special {
+        let value = random.pick(Elements.specialBits)
+        let column = random.pick([0, k / 2, k - 1])
+        if random.isTrue(0.5) {
+          xBits[random.index(below: m) * k + column] = value
+        } else {
+          wBits[random.index(below: n) * k + column] = value
+        }
+      }
+      (x, w, xScale, wScale) = (.bfloat16(bits: xBits), .bfloat16(bits: wBits), [], [])
+    }
+    guard kernelCase.hasBias else {
+      bias = nil
+      return
+    }
+    let whole = kernelCase.elements == .integers
+    bias = (0..<n).map { _ in whole ? Float(random.integer(-99, 99)) : random.unit() * 2 - 1 }
+  }
+
+  /// Signed zeros, the smallest and largest denormals, the smallest and largest normals, infinities, a quiet and a signalling NaN.
+  private static let specialBits: [UInt16] = [
+    0x8000, 0x0001, 0x807F, 0x0080, 0x7F7F, 0xFF7F, 0x7F80, 0xFF80, 0x7FC0, 0x7F81,
+  ]
+
+  private static func bits(
+    _ kernelCase: KernelCase, largestInteger: Int, rows: Int, fractions: [Double], _ random: inout Random
+  ) -> [UInt16] {
+    let k = kernelCase.k
+    var bits = [UInt16](repeating: 0, count: rows * k)
+    bits.withUnsafeMutableBufferPointer { bits in
+      for row in 0..<rows {
+        let fraction = fractions[row % fractions.count]
+        for at in row * k..<row * k + k where fraction == 1 || random.isTrue(fraction) {
+          bits[at] = BFloat16(number(kernelCase.elements, largestInteger: largestInteger, &random)).bits
+        }
+      }
+    }
+    return bits
+  }
+
+  private static func number(_ elements: KernelCase.Elements, largestInteger: Int, _ random: inout Random) -> Float {
+    switch elements {
+    case .integers, .extremes: Float(random.integer(-largestInteger, largestInteger))
+    case .uniform: random.unit() * 2 - 1
+    case .positive: random.unit()
+    case .outliers: random.normal() * (random.index(below: 500) == 0 ? 200 : 1)
+    // The products of x near 2^-64 and w near 2^-62 lie around 2^-126; elements near 2^-126 are denormal themselves.
+    case .denormals: (random.unit() * 2 - 1) * random.pick([0x1p-125, 0x1p-64, 0x1p-62, 1])
+    case .special: random.unit() - 0.5
+    }
+  }
+
+  private static func codes(_ kernelCase: KernelCase, rows: Int, fractions: [Double], _ random: inout Random) -> [Int8] {
+    let k = kernelCase.k
+    var codes = [Int8](repeating: 0, count: rows * k)
+    codes.withUnsafeMutableBufferPointer { codes in
+      for row in 0..<rows {
+        let fraction = fractions[row % fractions.count]
+        for at in row * k..<row * k + k where fraction == 1 || random.isTrue(fraction) {
+          codes[at] = kernelCase.elements == .extremes ? random.pick([-127, 127]) : Int8(random.integer(-127, 127))
+        }
+      }
+    }
+    return codes
+  }
+
+  private static func scales(_ count: Int, special: Bool, _ random: inout Random) -> [Float] {
+    var scales = (0..<count).map { _ in random.unit() * 0.01 }
+    if special { scales[random.index(below: count)] = random.pick([0, 0x1p-140, .greatestFiniteMagnitude, .infinity, .nan]) }
+    return scales
+  }
+}
+
+extension KernelCase.Density {
+  /// The fraction for each row; the list repeats when it is shorter.
+  fileprivate func fractions(rows: Int, _ random: inout Random) -> [Double] {
+    switch self {
+    case .all(let fraction): [fraction]
+    case .ragged: (0..<rows).map { _ in random.pick([0, 0.02, 0.3, 1]) }
+    }
+  }
+}
