@@ -10,6 +10,7 @@ public final class Executor: Sendable {
   public let pool: ThreadPool
   public let selection: KernelSelection
   private let workspace: Mutex<Workspace>
+  private let schedule: PanelSchedule
 
   /// - Parameters:
   ///   - threads: nil means one for each core that this process may use.
@@ -29,6 +30,7 @@ public final class Executor: Sendable {
     }
     pool = try ThreadPool(threads: threads, cpus: machine.cpusForThreads(threads))
     workspace = Mutex(Workspace())
+    schedule = PanelSchedule(threads: threads)
   }
 
   /// y = x W^T + bias.
@@ -111,11 +113,29 @@ public final class Executor: Sendable {
       } else {
         pool.run(parts: rows) { row, _ in activations.fill(row: row, from: x) }
       }
-      let parts = min(pool.threadCount, weights.panelCount)
-      pool.run(parts: parts) { part, worker in
-        let panels = weights.panels(part: part, of: parts)
-        if !panels.isEmpty { weights.run(variant, call, panels: panels, scratch: scratch[worker]) }
+      let shares = min(pool.threadCount, weights.panelCount)
+      let chunks = chunkCount(of: weights, shares: shares, rows: rows)
+      schedule.restart()
+      pool.run(parts: shares) { part, worker in
+        while let (share, chunk) = schedule.next(for: part, shares: shares, chunks: chunks) {
+          let panels = weights.panels(part: share * chunks + chunk, of: shares * chunks)
+          if !panels.isEmpty { weights.run(variant, call, panels: panels, scratch: scratch[worker]) }
+        }
       }
     }
+  }
+
+  /// A chunk is worth a kernel's start from here on: some 10 us of reading.
+  private static let chunkBytes = 64 << 10
+  /// More rows than this are computed in blocks of 8 panels (CKernels/support/gemm_amx.h), which chunks must not cut.
+  private static let blockedRows = 64
+  private static let blockPanels = 8
+
+  /// Chunks per share: enough that the slowest thread ends close to the others, as few as the kernels' blocks want.
+  private func chunkCount(of weights: some PackedWeights, shares: Int, rows: Int) -> Int {
+    guard shares > 1 else { return 1 }
+    let byBytes = weights.byteCount / shares / Executor.chunkBytes
+    let byPanels = weights.panelCount / shares / (rows > Executor.blockedRows ? Executor.blockPanels : 1)
+    return max(1, min(byBytes, byPanels, 16))
   }
 }
