@@ -1,6 +1,6 @@
 internal import Tessera
 
-/// `model.safetensors.index.json`: which file of a sharded checkpoint holds which tensor.
+/// `model.safetensors.index.json`: which file of a sharded checkpoint holds which tensor (rules I1 to I4 of Docs/Formats.md).
 ///
 ///     {"metadata": {...}, "weight_map": {"model.norm.weight": "model-00002-of-00002.safetensors", ...}}
 struct SafetensorsIndex {

@@ -203,6 +203,7 @@ import Testing
     Edit(from: #""tessera.version":"1""#, to: #""tessera.version": "1""#, error: "wrongMetadata"),
     Edit(from: #""tessera.version":"1""#, to: #""tessera.version":"""#, error: "unsupportedVersion"),
     Edit(from: #""tessera.checksum":"#, to: #""tessera.checksun":"#, error: "wrongMetadata"),
+    Edit(from: #""tessera.checksum":""#, to: #""tessera.checksum":"\u0030"#, error: "wrongMetadata"),
     Edit(from: #""k":"v""#, to: #""tessera.k":"v""#, error: "wrongMetadata"),
     Edit(from: #"bitmap-int8"#, to: "bitmap-int9", error: "unknownType"),
     Edit(from: #"bitmap-int8"#, to: "bitmap-bf16", error: "unsupportedType"),

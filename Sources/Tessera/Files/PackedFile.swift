@@ -85,11 +85,11 @@ struct PackedPrelude {
     guard version == PackedPrelude.version else {
       throw WeightFileError.unsupportedVersion(file: file, got: version, supported: PackedPrelude.version)
     }
-    let start = UnsafeRawBufferPointer(rebasing: contents.bytes[8..<header.dataOffset]).prefix(PackedPrelude.text.count)
-    guard start.elementsEqual(PackedPrelude.text), recordedChecksum != nil else {
+    let digits = header.metadata[PackedPrelude.checksumKey] ?? ""
+    guard contents.bytes[8..<header.dataOffset].starts(with: PackedPrelude.text + digits.utf8), recordedChecksum != nil else {
       throw WeightFileError.wrongMetadata(
-        file: file, key: PackedPrelude.checksumKey, detail: "the header does not begin with the version and 16 hexadecimal digits"
-      )
+        file: file, key: PackedPrelude.checksumKey,
+        detail: "the header does not begin with the version and 16 hexadecimal digits")
     }
   }
 
@@ -142,7 +142,7 @@ private struct PackedLoader {
         throw WeightFileError.missingTensor(file: file, tensor: "\(name).\(part.name)")
       }
       try check(tensor, against: part)
-      try checkSum(tensor, recorded: description.checksums[part.name])
+      try checkChecksum(of: tensor, recorded: description.checksums[part.name])
       parts[part.name] = MemoryRegion(base: contents.base + tensor.offset, byteCount: tensor.byteCount, keeping: contents)
       used.insert(tensor.name)
       begin = min(begin, tensor.offset)
@@ -177,7 +177,7 @@ private struct PackedLoader {
   }
 
   /// Rule P11.
-  private func checkSum(_ tensor: SafetensorsHeader.Tensor, recorded: UInt64?) throws(WeightFileError) {
+  private func checkChecksum(of tensor: SafetensorsHeader.Tensor, recorded: UInt64?) throws(WeightFileError) {
     guard let recorded else {
       throw WeightFileError.wrongMetadata(file: file, key: "checksums", detail: "there is none for '\(tensor.name)'")
     }

@@ -24,7 +24,7 @@ extension PackedTensor {
   /// The weights that kernels multiply by, using the parts in place.
   ///
   /// This is where the contents of a file are checked before a kernel sees them: set bits against offsets and count, bits beyond the
-  /// matrix, row sums; one pass over the bitmap.
+  /// matrix, row sums (rules B1 to B3 of Docs/Formats.md); one pass over the bitmap.
   /// - Throws: `corruptTensor` when the contents contradict each other, `unsupportedType` for the plain formats, which no kernel reads.
   public func weights() throws(WeightFileError) -> any PackedWeights {
     do {
