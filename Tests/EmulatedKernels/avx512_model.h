@@ -1,0 +1,140 @@
+// The AVX-512 of the compiler's immintrin.h as plain C, in its place: same names, same types, no instruction beyond the baseline of any
+// processor. support/isa.h includes it under CK_EMULATE. An intrinsic that a kernel needs and this file lacks is a compile error; add it
+// beside its kind. Semantics: Intel's instruction set reference.
+#pragma once
+#include <stdint.h>
+#include <string.h>
+#include "dot_model.h"
+#include "model_fault.h"
+
+// Vectors of 64 bytes have one calling convention with AVX-512 and another without. Every function of the models and of the kernels that
+// takes one is inlined, so no call crosses the two. The warning points at the callers: it stays off for the rest of the file.
+#pragma clang diagnostic ignored "-Wpsabi"
+#define CK_MODEL static inline __attribute__((always_inline))
+
+typedef float __m512 __attribute__((vector_size(64)));
+typedef int64_t __m512i __attribute__((vector_size(64)));
+typedef uint16_t __m512bh __attribute__((vector_size(64)));
+typedef int64_t __m256i __attribute__((vector_size(32)));
+typedef uint16_t __mmask16;
+typedef uint32_t __mmask32;
+typedef uint64_t __mmask64;
+
+// A vector seen as lanes.
+typedef int8_t ck_i8x64 __attribute__((vector_size(64)));
+typedef uint8_t ck_u8x64 __attribute__((vector_size(64)));
+typedef uint16_t ck_u16x32 __attribute__((vector_size(64)));
+typedef int32_t ck_i32x16 __attribute__((vector_size(64)));
+typedef uint32_t ck_u32x16 __attribute__((vector_size(64)));
+typedef uint16_t ck_u16x16 __attribute__((vector_size(32)));
+
+// Prefetching changes nothing that a program can see.
+#define _MM_HINT_T0 3
+#define _mm_prefetch(address, hint) ((void)(address))
+
+// Constants and casts.
+CK_MODEL __m512 _mm512_setzero_ps(void) { return (__m512){0}; }
+CK_MODEL __m512i _mm512_setzero_si512(void) { return (__m512i){0}; }
+CK_MODEL __m512 _mm512_set1_ps(float value) { return (__m512){0} + value; }
+CK_MODEL __m512i _mm512_set1_epi32(int32_t value) { return (__m512i)((ck_i32x16){0} + value); }
+CK_MODEL __m512i _mm512_castps_si512(__m512 a) { return (__m512i)a; }
+
+// Whole loads and stores. The aligned forms fault on other addresses.
+CK_MODEL void ck_model_aligned(const void *address) {
+    if ((uintptr_t)address % 64) ck_model_fault("an aligned vector access at an address that is no multiple of 64");
+}
+CK_MODEL __m512i _mm512_loadu_si512(const void *source) {
+    __m512i a;
+    memcpy(&a, source, sizeof a);
+    return a;
+}
+CK_MODEL __m512 _mm512_loadu_ps(const void *source) { return (__m512)_mm512_loadu_si512(source); }
+CK_MODEL __m512i _mm512_load_si512(const void *source) { ck_model_aligned(source); return _mm512_loadu_si512(source); }
+CK_MODEL __m512 _mm512_load_ps(const void *source) { return (__m512)_mm512_load_si512(source); }
+CK_MODEL void _mm512_storeu_si512(void *target, __m512i a) { memcpy(target, &a, sizeof a); }
+CK_MODEL void _mm512_storeu_ps(void *target, __m512 a) { memcpy(target, &a, sizeof a); }
+CK_MODEL void _mm512_store_si512(void *target, __m512i a) { ck_model_aligned(target); _mm512_storeu_si512(target, a); }
+CK_MODEL void _mm512_store_ps(void *target, __m512 a) { _mm512_store_si512(target, (__m512i)a); }
+
+// Masked loads and stores touch the memory of active lanes alone.
+CK_MODEL __m512i _mm512_maskz_loadu_epi32(__mmask16 mask, const void *source) {
+    ck_u32x16 a = {0};
+    for (int i = 0; i < 16; i++) if (mask >> i & 1) memcpy((char *)&a + 4 * i, (const char *)source + 4 * i, 4);
+    return (__m512i)a;
+}
+CK_MODEL __m512 _mm512_maskz_loadu_ps(__mmask16 mask, const void *source) { return (__m512)_mm512_maskz_loadu_epi32(mask, source); }
+CK_MODEL void _mm512_mask_storeu_ps(void *target, __mmask16 mask, __m512 a) {
+    for (int i = 0; i < 16; i++) if (mask >> i & 1) memcpy((char *)target + 4 * i, (const char *)&a + 4 * i, 4);
+}
+CK_MODEL void _mm256_mask_storeu_epi16(void *target, __mmask16 mask, __m256i a) {
+    for (int i = 0; i < 16; i++) if (mask >> i & 1) memcpy((char *)target + 2 * i, (const char *)&a + 2 * i, 2);
+}
+
+// fp32 arithmetic, rounded as the program's environment says (to nearest even unless somebody changed it).
+CK_MODEL __m512 _mm512_add_ps(__m512 a, __m512 b) { return a + b; }
+CK_MODEL __m512 _mm512_mul_ps(__m512 a, __m512 b) { return a * b; }
+CK_MODEL __m512 _mm512_fmadd_ps(__m512 a, __m512 b, __m512 c) {
+    for (int i = 0; i < 16; i++) c[i] = fmaf(a[i], b[i], c[i]);
+    return c;
+}
+CK_MODEL __m512 _mm512_cvtepi32_ps(__m512i a) { return __builtin_convertvector((ck_i32x16)a, __m512); }
+
+// Integer arithmetic wraps.
+CK_MODEL __m512i _mm512_add_epi32(__m512i a, __m512i b) { return (__m512i)((ck_u32x16)a + (ck_u32x16)b); }
+CK_MODEL __m512i _mm512_sub_epi32(__m512i a, __m512i b) { return (__m512i)((ck_u32x16)a - (ck_u32x16)b); }
+CK_MODEL __m512i _mm512_and_si512(__m512i a, __m512i b) { return a & b; }
+CK_MODEL __m512i _mm512_or_si512(__m512i a, __m512i b) { return a | b; }
+CK_MODEL __m512i _mm512_slli_epi32(__m512i a, unsigned count) {
+    return count > 31 ? (__m512i){0} : (__m512i)((ck_u32x16)a << count);
+}
+CK_MODEL __m512i _mm512_srli_epi32(__m512i a, unsigned count) {
+    return count > 31 ? (__m512i){0} : (__m512i)((ck_u32x16)a >> count);
+}
+// The low 16 bits of each dword.
+CK_MODEL __m256i _mm512_cvtepi32_epi16(__m512i a) { return (__m256i)__builtin_convertvector((ck_u32x16)a, ck_u16x16); }
+
+// For each of the 16 predicates, which outcomes make it true: 1 less, 2 equal, 4 greater, 8 unordered. Bit 4 of a predicate only says
+// whether a quiet NaN raises an exception.
+#define _CMP_UNORD_Q 3
+CK_MODEL __mmask16 _mm512_cmp_ps_mask(__m512 a, __m512 b, int predicate) {
+    static const uint8_t outcomes[16] = {2, 1, 3, 8, 13, 14, 12, 7, 10, 9, 11, 0, 5, 6, 4, 15};
+    __mmask16 mask = 0;
+    for (int i = 0; i < 16; i++) {
+        const int outcome = a[i] < b[i] ? 1 : a[i] == b[i] ? 2 : a[i] > b[i] ? 4 : 8;
+        mask |= (__mmask16)((outcomes[predicate & 15] & outcome ? 1 : 0) << i);
+    }
+    return mask;
+}
+CK_MODEL __m512i _mm512_mask_blend_epi32(__mmask16 mask, __m512i a, __m512i b) {
+    ck_u32x16 lanes = (ck_u32x16)a;
+    for (int i = 0; i < 16; i++) if (mask >> i & 1) lanes[i] = ((ck_u32x16)b)[i];
+    return (__m512i)lanes;
+}
+
+// VPEXPANDW, VPEXPANDB: the low elements of `a`, in order, to the active lanes.
+CK_MODEL __m512i _mm512_maskz_expand_epi16(__mmask32 mask, __m512i a) {
+    ck_u16x32 lanes = {0};
+    for (int i = 0, next = 0; i < 32; i++) if (mask >> i & 1) lanes[i] = ((ck_u16x32)a)[next++];
+    return (__m512i)lanes;
+}
+CK_MODEL __m512i _mm512_maskz_expand_epi8(__mmask64 mask, __m512i a) {
+    ck_u8x64 lanes = {0};
+    for (int i = 0, next = 0; i < 64; i++) if (mask >> i & 1) lanes[i] = ((ck_u8x64)a)[next++];
+    return (__m512i)lanes;
+}
+
+// VDPBF16PS: in each lane the high pair of elements, then the low pair, each rounded.
+CK_MODEL __m512 _mm512_dpbf16_ps(__m512 sum, __m512bh a, __m512bh b) {
+    for (int i = 0; i < 16; i++) {
+        sum[i] = ck_model_fma_bf16(sum[i], a[2 * i + 1], b[2 * i + 1]);
+        sum[i] = ck_model_fma_bf16(sum[i], a[2 * i], b[2 * i]);
+    }
+    return sum;
+}
+
+// VPDPBUSD: bytes of `a` are unsigned, of `b` signed; the sum wraps.
+CK_MODEL __m512i _mm512_dpbusd_epi32(__m512i sum, __m512i a, __m512i b) {
+    ck_u32x16 lanes = (ck_u32x16)sum;
+    for (int i = 0; i < 64; i++) lanes[i / 4] += (uint32_t)((int32_t)((ck_u8x64)a)[i] * ((ck_i8x64)b)[i]);
+    return (__m512i)lanes;
+}

@@ -1,0 +1,2 @@
+#include "emulate.h"
+#include "bitmap_gemm/bitmap_gemm_int8_amxint8.c"

@@ -1,0 +1,2 @@
+#include "emulate.h"
+#include "dense_gemm/dense_gemm_amxbf16.c"

@@ -1,0 +1,2 @@
+#include "emulate.h"
+#include "support/scratch.c"
