@@ -1,11 +1,12 @@
-// The AVX-512 of the compiler's immintrin.h as plain C, in its place: same names, same types, no instruction beyond the baseline of any
-// processor. support/isa.h includes it under CK_EMULATE. An intrinsic that a kernel needs and this file lacks is a compile error; add it
-// beside its kind. Semantics: Intel's instruction set reference.
+// The AVX-512 of the compiler's immintrin.h without an instruction beyond any processor's baseline: same names, same types, in its
+// place. support/isa.h includes it under CK_EMULATE. An intrinsic that a kernel needs and this file lacks is a compile error; add it
+// beside its kind, what goes lane by lane in vector_model.h: kernels inline these a thousand times. Semantics: Intel's instruction set
+// reference.
 #pragma once
 #include <stdint.h>
 #include <string.h>
-#include "dot_model.h"
 #include "model_fault.h"
+#include "vector_model.h"
 
 // Vectors of 64 bytes have one calling convention with AVX-512 and another without. Every function of the models and of the kernels that
 // takes one is inlined, so no call crosses the two. The warning points at the callers: it stays off for the rest of the file.
@@ -21,9 +22,6 @@ typedef uint32_t __mmask32;
 typedef uint64_t __mmask64;
 
 // A vector seen as lanes.
-typedef int8_t ck_i8x64 __attribute__((vector_size(64)));
-typedef uint8_t ck_u8x64 __attribute__((vector_size(64)));
-typedef uint16_t ck_u16x32 __attribute__((vector_size(64)));
 typedef int32_t ck_i32x16 __attribute__((vector_size(64)));
 typedef uint32_t ck_u32x16 __attribute__((vector_size(64)));
 typedef uint16_t ck_u16x16 __attribute__((vector_size(32)));
@@ -58,23 +56,19 @@ CK_MODEL void _mm512_store_ps(void *target, __m512 a) { _mm512_store_si512(targe
 
 // Masked loads and stores touch the memory of active lanes alone.
 CK_MODEL __m512i _mm512_maskz_loadu_epi32(__mmask16 mask, const void *source) {
-    ck_u32x16 a = {0};
-    for (int i = 0; i < 16; i++) if (mask >> i & 1) memcpy((char *)&a + 4 * i, (const char *)source + 4 * i, 4);
-    return (__m512i)a;
+    __m512i a = {0};
+    ck_vector_model_move(&a, source, 4, mask);
+    return a;
 }
 CK_MODEL __m512 _mm512_maskz_loadu_ps(__mmask16 mask, const void *source) { return (__m512)_mm512_maskz_loadu_epi32(mask, source); }
-CK_MODEL void _mm512_mask_storeu_ps(void *target, __mmask16 mask, __m512 a) {
-    for (int i = 0; i < 16; i++) if (mask >> i & 1) memcpy((char *)target + 4 * i, (const char *)&a + 4 * i, 4);
-}
-CK_MODEL void _mm256_mask_storeu_epi16(void *target, __mmask16 mask, __m256i a) {
-    for (int i = 0; i < 16; i++) if (mask >> i & 1) memcpy((char *)target + 2 * i, (const char *)&a + 2 * i, 2);
-}
+CK_MODEL void _mm512_mask_storeu_ps(void *target, __mmask16 mask, __m512 a) { ck_vector_model_move(target, &a, 4, mask); }
+CK_MODEL void _mm256_mask_storeu_epi16(void *target, __mmask16 mask, __m256i a) { ck_vector_model_move(target, &a, 2, mask); }
 
 // fp32 arithmetic, rounded as the program's environment says (to nearest even unless somebody changed it).
 CK_MODEL __m512 _mm512_add_ps(__m512 a, __m512 b) { return a + b; }
 CK_MODEL __m512 _mm512_mul_ps(__m512 a, __m512 b) { return a * b; }
 CK_MODEL __m512 _mm512_fmadd_ps(__m512 a, __m512 b, __m512 c) {
-    for (int i = 0; i < 16; i++) c[i] = fmaf(a[i], b[i], c[i]);
+    ck_vector_model_fma((float *)&c, (const float *)&a, (const float *)&b);
     return c;
 }
 CK_MODEL __m512 _mm512_cvtepi32_ps(__m512i a) { return __builtin_convertvector((ck_i32x16)a, __m512); }
@@ -93,48 +87,32 @@ CK_MODEL __m512i _mm512_srli_epi32(__m512i a, unsigned count) {
 // The low 16 bits of each dword.
 CK_MODEL __m256i _mm512_cvtepi32_epi16(__m512i a) { return (__m256i)__builtin_convertvector((ck_u32x16)a, ck_u16x16); }
 
-// For each of the 16 predicates, which outcomes make it true: 1 less, 2 equal, 4 greater, 8 unordered. Bit 4 of a predicate only says
-// whether a quiet NaN raises an exception.
+
 #define _CMP_UNORD_Q 3
 CK_MODEL __mmask16 _mm512_cmp_ps_mask(__m512 a, __m512 b, int predicate) {
-    static const uint8_t outcomes[16] = {2, 1, 3, 8, 13, 14, 12, 7, 10, 9, 11, 0, 5, 6, 4, 15};
-    __mmask16 mask = 0;
-    for (int i = 0; i < 16; i++) {
-        const int outcome = a[i] < b[i] ? 1 : a[i] == b[i] ? 2 : a[i] > b[i] ? 4 : 8;
-        mask |= (__mmask16)((outcomes[predicate & 15] & outcome ? 1 : 0) << i);
-    }
-    return mask;
+    return ck_vector_model_compare((const float *)&a, (const float *)&b, predicate);
 }
 CK_MODEL __m512i _mm512_mask_blend_epi32(__mmask16 mask, __m512i a, __m512i b) {
-    ck_u32x16 lanes = (ck_u32x16)a;
-    for (int i = 0; i < 16; i++) if (mask >> i & 1) lanes[i] = ((ck_u32x16)b)[i];
-    return (__m512i)lanes;
+    ck_vector_model_move(&a, &b, 4, mask);
+    return a;
 }
 
-// VPEXPANDW, VPEXPANDB: the low elements of `a`, in order, to the active lanes.
 CK_MODEL __m512i _mm512_maskz_expand_epi16(__mmask32 mask, __m512i a) {
-    ck_u16x32 lanes = {0};
-    for (int i = 0, next = 0; i < 32; i++) if (mask >> i & 1) lanes[i] = ((ck_u16x32)a)[next++];
-    return (__m512i)lanes;
+    __m512i lanes;
+    ck_vector_model_expand16((uint16_t *)&lanes, (const uint16_t *)&a, mask);
+    return lanes;
 }
 CK_MODEL __m512i _mm512_maskz_expand_epi8(__mmask64 mask, __m512i a) {
-    ck_u8x64 lanes = {0};
-    for (int i = 0, next = 0; i < 64; i++) if (mask >> i & 1) lanes[i] = ((ck_u8x64)a)[next++];
-    return (__m512i)lanes;
+    __m512i lanes;
+    ck_vector_model_expand8((uint8_t *)&lanes, (const uint8_t *)&a, mask);
+    return lanes;
 }
 
-// VDPBF16PS: in each lane the high pair of elements, then the low pair, each rounded.
 CK_MODEL __m512 _mm512_dpbf16_ps(__m512 sum, __m512bh a, __m512bh b) {
-    for (int i = 0; i < 16; i++) {
-        sum[i] = ck_model_fma_bf16(sum[i], a[2 * i + 1], b[2 * i + 1]);
-        sum[i] = ck_model_fma_bf16(sum[i], a[2 * i], b[2 * i]);
-    }
+    ck_vector_model_dot_bf16((float *)&sum, (const uint16_t *)&a, (const uint16_t *)&b);
     return sum;
 }
-
-// VPDPBUSD: bytes of `a` are unsigned, of `b` signed; the sum wraps.
 CK_MODEL __m512i _mm512_dpbusd_epi32(__m512i sum, __m512i a, __m512i b) {
-    ck_u32x16 lanes = (ck_u32x16)sum;
-    for (int i = 0; i < 64; i++) lanes[i / 4] += (uint32_t)((int32_t)((ck_u8x64)a)[i] * ((ck_i8x64)b)[i]);
-    return (__m512i)lanes;
+    ck_vector_model_dot_u8_s8((uint32_t *)&sum, (const uint8_t *)&a, (const int8_t *)&b);
+    return sum;
 }
