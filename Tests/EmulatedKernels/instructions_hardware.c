@@ -1,0 +1,2 @@
+#define CK_RUN(instruction) ck_hardware_##instruction
+#include "instructions.h"
