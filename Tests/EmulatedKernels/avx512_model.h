@@ -1,15 +1,16 @@
-// The AVX-512 of the compiler's immintrin.h without an instruction beyond any processor's baseline: same names, same types, in its
-// place. support/isa.h includes it under CK_EMULATE. An intrinsic that a kernel needs and this file lacks is a compile error; add it
-// beside its kind, what goes lane by lane in vector_model.h: kernels inline these a thousand times. Semantics: Intel's instruction set
-// reference.
+// The AVX-512 of the compiler's immintrin.h without an instruction beyond any processor's baseline: same names, same types, in
+// its place. support/isa.h includes it under CK_EMULATE. An intrinsic that a kernel needs and this file lacks is a compile error;
+// add it beside its kind, what goes lane by lane in vector_model.h: kernels inline these a thousand times. Semantics: Intel's
+// instruction set reference.
 #pragma once
 #include <stdint.h>
 #include <string.h>
 #include "model_fault.h"
 #include "vector_model.h"
 
-// Vectors of 64 bytes have one calling convention with AVX-512 and another without. Every function of the models and of the kernels that
-// takes one is inlined, so no call crosses the two. The warning points at the callers: it stays off for the rest of the file.
+// Vectors of 64 bytes have one calling convention with AVX-512 and another without. Every function of the models and of the
+// kernels that takes one is inlined, so no call crosses the two. The warning points at the callers: it stays off for the rest of
+// the file.
 #pragma clang diagnostic ignored "-Wpsabi"
 #define CK_MODEL static inline __attribute__((always_inline))
 
@@ -60,7 +61,9 @@ CK_MODEL __m512i _mm512_maskz_loadu_epi32(__mmask16 mask, const void *source) {
     ck_vector_model_move(&a, source, 4, mask);
     return a;
 }
-CK_MODEL __m512 _mm512_maskz_loadu_ps(__mmask16 mask, const void *source) { return (__m512)_mm512_maskz_loadu_epi32(mask, source); }
+CK_MODEL __m512 _mm512_maskz_loadu_ps(__mmask16 mask, const void *source) {
+    return (__m512)_mm512_maskz_loadu_epi32(mask, source);
+}
 CK_MODEL void _mm512_mask_storeu_ps(void *target, __mmask16 mask, __m512 a) { ck_vector_model_move(target, &a, 4, mask); }
 CK_MODEL void _mm256_mask_storeu_epi16(void *target, __mmask16 mask, __m256i a) { ck_vector_model_move(target, &a, 2, mask); }
 
@@ -86,7 +89,6 @@ CK_MODEL __m512i _mm512_srli_epi32(__m512i a, unsigned count) {
 }
 // The low 16 bits of each dword.
 CK_MODEL __m256i _mm512_cvtepi32_epi16(__m512i a) { return (__m256i)__builtin_convertvector((ck_u32x16)a, ck_u16x16); }
-
 
 #define _CMP_UNORD_Q 3
 CK_MODEL __mmask16 _mm512_cmp_ps_mask(__m512 a, __m512 b, int predicate) {

@@ -1,6 +1,6 @@
-// The arithmetic that VDPBF16PS and TDPBF16PS share: a fused multiply-add of bf16 into fp32 with denormals flushed to zero on the way in
-// and out, rounding to nearest even, MXCSR ignored. The payload and the sign of a NaN are not modelled. Source: Intel's instruction
-// set reference.
+// The arithmetic that VDPBF16PS and TDPBF16PS share: a fused multiply-add of bf16 into fp32 with denormals flushed to zero on the
+// way in and out, rounding to nearest even, MXCSR ignored. The payload and the sign of a NaN are not modelled. Source: Intel's
+// instruction set reference.
 #pragma once
 #include <float.h>
 #include <math.h>
@@ -8,9 +8,9 @@
 
 static inline float ck_model_flush(float value) { return fabsf(value) < FLT_MIN ? copysignf(0.0f, value) : value; }
 
-// Processors call a result tiny when it lies below 2^-126 after rounding to 24 bits as if the exponent had no limit: then it is flushed.
-// A sum just below 2^-126 that fmaf rounds up to it, because denormals have fewer bits, is tiny. The limit is 2^-126 - 2^-151, a tie that
-// goes to 2^-126. `product` is exact, and so are `sum` + `error` = product + addend.
+// Processors call a result tiny when it lies below 2^-126 after rounding to 24 bits as if the exponent had no limit: then it is
+// flushed. A sum just below 2^-126 that fmaf rounds up to it, because denormals have fewer bits, is tiny. The limit is 2^-126 -
+// 2^-151, a tie that goes to 2^-126. `product` is exact, and so are `sum` + `error` = product + addend.
 static inline int ck_model_is_tiny(double product, double addend) {
     const double limit = 0x1.ffffffp-127;
     const double sum = product + addend, part = sum - product, rest = sum - part;

@@ -1,10 +1,12 @@
-// Compiles the shipped kernels again over the models, under names of their own. First include of every file in this folder that does so:
+// Compiles the shipped kernels again over the models, under names of their own. First include of every file in this folder that
+// does so:
 //
 //     kernels/dense_gemm_amxbf16.c     #include "emulate.h"
 //                                      #include "dense_gemm/dense_gemm_amxbf16.c"
 //
-// The kernels' sources stay as they are. Their functions are declared here with another symbol, ck_NAME_emulated, before the source
-// defines them; which functions there are comes from the shipped lists. A variant whose source is missing in kernels/ fails to link.
+// The kernels' sources stay as they are. Their functions are declared here with another symbol, ck_NAME_emulated, before the
+// source defines them; which functions there are comes from the shipped lists. A variant whose source is missing in kernels/
+// fails to link.
 #pragma once
 #define CK_EMULATE 1
 #include "ck_bitmap_gemm.h"
@@ -25,8 +27,8 @@
 #define CK_TEXT(text)          CK_TEXT_(text)
 #define CK_EMULATED(name)      __asm__(CK_TEXT(__USER_LABEL_PREFIX__) "ck_" #name "_emulated")
 
-#define CK_DECLARE(fn, weights, scratch)                                                                                          \
-    size_t ck_##scratch(const ck_gemm_call *) CK_EMULATED(scratch);                                                               \
+#define CK_DECLARE(fn, weights, scratch)                                                                              \
+    size_t ck_##scratch(const ck_gemm_call *) CK_EMULATED(scratch);                                                   \
     void ck_##fn(const ck_gemm_call *, const weights *, size_t, size_t, void *) CK_EMULATED(fn);
 
 #define CK_DENSE_GEMM(fn, isa, min_m, scratch) CK_MODEL_##isa(CK_DECLARE(fn, ck_dense_weights, scratch))

@@ -1,5 +1,5 @@
-// One use of each modelled instruction, written over the kernels' own seams and compiled twice: by instructions_model.c over the models,
-// by instructions_hardware.c for the processor. Define CK_RUN(instruction), the function's name, and include once.
+// One use of each modelled instruction, written over the kernels' own seams and compiled twice: by instructions_model.c over the
+// models, by instructions_hardware.c for the processor. Define CK_RUN(instruction), the function's name, and include once.
 #include "instruction_case.h"
 #include "support/isa.h"
 

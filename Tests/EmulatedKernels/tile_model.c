@@ -98,7 +98,8 @@ static uint16_t bf16_at(const tile *t, size_t row, size_t element) {
     return bits;
 }
 
-// TDPBF16PS: for each output one chain over the even elements and one over the odd, both from 0; their sum is added to C at the end.
+// TDPBF16PS: for each output one chain over the even elements and one over the odd, both from 0; their sum is added to C at the
+// end.
 static float dot_bf16(const tile *a, const tile *b, size_t m, size_t n) {
     float even = 0, odd = 0;
     for (size_t k = 0; k < b->rows; k++) {

@@ -14,7 +14,8 @@ void ck_vector_model_expand8(uint8_t target[64], const uint8_t source[64], uint6
     for (size_t i = 0, next = 0; i < 64; i++) target[i] = mask >> i & 1 ? source[next++] : 0;
 }
 
-// For each of the first 16 predicates, the outcomes that make it true. The other 16 differ in the exceptions that a quiet NaN raises.
+// For each of the first 16 predicates, the outcomes that make it true. The other 16 differ in the exceptions that a quiet NaN
+// raises.
 uint16_t ck_vector_model_compare(const float a[16], const float b[16], int predicate) {
     enum { LESS = 1, EQUAL = 2, GREATER = 4, UNORDERED = 8 };
     static const uint8_t outcomes[16] = {2, 1, 3, 8, 13, 14, 12, 7, 10, 9, 11, 0, 5, 6, 4, 15};

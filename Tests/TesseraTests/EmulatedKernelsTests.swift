@@ -66,8 +66,7 @@ private struct ExactProduct {
   let m, n, k, xStride, yStride: Int
   let yType: ck_type
   let hasBias: Bool
-  let x, dense, bitmap, values: AlignedBytes
-  let offsets: [UInt64]
+  let x, dense, bitmap, values, offsets: AlignedBytes
   let rowSum: [Int32]
   let bias, rowScale, xScale: [Float]
   var expected: [UInt8] = []
@@ -109,11 +108,13 @@ private struct ExactProduct {
     if type == .CK_BF16 { ck_dense_pack(weights.words, k, n, k, 0, panels, dense.words) }
     var counts = [UInt64](repeating: 0, count: panels)
     ck_bitmap_count(weights.start, k, type, n, k, 0, panels, &counts)
-    offsets = counts.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1) }
+    let starts = counts.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1) }
+    offsets = AlignedBytes(starts.count * 8)
+    offsets.start.copyMemory(from: starts, byteCount: starts.count * 8)
     bitmap = AlignedBytes(ck_bitmap_bytes(n, k, type))
-    values = AlignedBytes(ck_bitmap_values_bytes(offsets[panels], type))
+    values = AlignedBytes(ck_bitmap_values_bytes(starts[panels], type))
     var sums = [Int32](repeating: 0, count: n)
-    ck_bitmap_pack(weights.start, k, type, n, k, 0, panels, offsets, bitmap.start, values.start, &sums)
+    ck_bitmap_pack(weights.start, k, type, n, k, 0, panels, starts, bitmap.start, values.start, &sums)
     rowSum = sums
     bias = (0..<n).map { Float($0 - 7) }
     rowScale = (0..<n).map { Float($0 % 3) + 0.5 }
@@ -137,26 +138,26 @@ private struct ExactProduct {
     return y.bytes
   }
 
-  private var call: ck_gemm_call {
-    ck_gemm_call(m: m, n: n, k: k, x: x.start, x_stride: xStride, x_scale: nil, bias: nil, y: x.start, y_stride: yStride, y_type: yType)
+  /// What asking for scratch takes: the shape.
+  private var shape: ck_gemm_call {
+    ck_gemm_call(
+      m: m, n: n, k: k, x: x.start, x_stride: xStride, x_scale: nil, bias: nil, y: x.start, y_stride: yStride, y_type: yType)
   }
 
   func run(_ variant: ck_dense_gemm_variant) -> [UInt8] {
     var weights = ck_dense_weights(values: dense.words)
-    var shape = call
+    var shape = self.shape
     return output(scratch: variant.scratch_bytes(&shape)) { variant.run($0, &weights, $1, $2, $3) }
   }
 
   func run(_ variant: ck_bitmap_gemm_variant) -> [UInt8] {
-    offsets.withUnsafeBufferPointer { offsets in
-      rowScale.withUnsafeBufferPointer { rowScale in
-        rowSum.withUnsafeBufferPointer { rowSum in
-          var weights = ck_bitmap_weights(
-            type: type, bitmap: bitmap.start, values: values.start, offsets: offsets.baseAddress!,
-            row_scale: rowScale.baseAddress, row_sum: rowSum.baseAddress)
-          var shape = call
-          return output(scratch: variant.scratch_bytes(&shape)) { variant.run($0, &weights, $1, $2, $3) }
-        }
+    rowScale.withUnsafeBufferPointer { rowScale in
+      rowSum.withUnsafeBufferPointer { rowSum in
+        var weights = ck_bitmap_weights(
+          type: type, bitmap: bitmap.start, values: values.start, offsets: offsets.start.assumingMemoryBound(to: UInt64.self),
+          row_scale: rowScale.baseAddress, row_sum: rowSum.baseAddress)
+        var shape = self.shape
+        return output(scratch: variant.scratch_bytes(&shape)) { variant.run($0, &weights, $1, $2, $3) }
       }
     }
   }

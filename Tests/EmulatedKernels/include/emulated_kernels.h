@@ -9,8 +9,8 @@
 extern "C" {
 #endif
 
-// The variants under the names, instruction sets and order of the shipped lists; `isa` says what the real one needs. What a processor
-// answers with a fault (misaligned vectors, contradictory tiles) is in model_fault.h: ask after every call.
+// The variants under the names, instruction sets and order of the shipped lists; `isa` says what the real one needs. What a
+// processor answers with a fault (misaligned vectors, contradictory tiles) is in model_fault.h: ask after every call.
 const ck_dense_gemm_variant *ck_dense_gemm_emulated(size_t *count);
 const ck_bitmap_gemm_variant *ck_bitmap_gemm_emulated(size_t *count);
 

@@ -22,9 +22,9 @@ typedef struct {
                                  // has the instruction, with seed and rounds, test the model on machines that do not.
 } ck_model_comparison;
 
-// `rounds` operands from `seed` for instruction 0 ..< CK_MODEL_INSTRUCTIONS: ordinary numbers, products and sums around 2^-126, denormals, infinities, NaNs,
-// any bit patterns; for tiles, 4096 rounds go through every combination of rows, row bytes and depth. `present` says what may run here:
-// ck_isa_detect().
+// `rounds` operands from `seed` for instruction 0 ..< CK_MODEL_INSTRUCTIONS: ordinary numbers, products and sums around 2^-126,
+// denormals, infinities, NaNs, any bit patterns; for tiles, 4096 rounds go through every combination of rows, row bytes and
+// depth. `present` says what may run here: ck_isa_detect().
 ck_model_comparison ck_model_compare(size_t instruction, uint64_t seed, uint64_t rounds, ck_isa present);
 
 #ifdef __cplusplus

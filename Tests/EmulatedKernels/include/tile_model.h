@@ -1,5 +1,6 @@
-// The eight tiles of AMX as C: what support/tile.h compiles to under CK_EMULATE. Each thread has its own tiles. A use that a processor
-// answers with a fault does nothing and is noted in model_fault.h. Loads and stores touch rows x bytes of the configured shape, no more.
+// The eight tiles of AMX as C: what support/tile.h compiles to under CK_EMULATE. Each thread has its own tiles. A use that a
+// processor answers with a fault does nothing and is noted in model_fault.h. Loads and stores touch rows x bytes of the
+// configured shape, no more.
 #pragma once
 #include <stddef.h>
 
@@ -15,7 +16,8 @@ void ck_tile_model_release(void);
 void ck_tile_model_zero(int tile);
 void ck_tile_model_load(int tile, const void *base, size_t stride);
 void ck_tile_model_store(int tile, void *base, size_t stride);
-// C[m][n] += A[m][..] B[..][n]; b is interleaved in groups of 4 bytes. Pairs of bf16 into fp32; four int8 into int32, which wraps.
+// C[m][n] += A[m][..] B[..][n]; b is interleaved in groups of 4 bytes. Pairs of bf16 into fp32; four int8 into int32, which
+// wraps.
 void ck_tile_model_dot_bf16(int c, int a, int b);
 void ck_tile_model_dot_int8(int c, int a, int b);
 

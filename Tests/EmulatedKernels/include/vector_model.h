@@ -18,8 +18,8 @@ void ck_vector_model_expand8(uint8_t target[_Nonnull 64], const uint8_t source[_
 uint16_t ck_vector_model_compare(const float a[_Nonnull 16], const float b[_Nonnull 16], int predicate);
 // VFMADDPS: sum[i] = a[i] * b[i] + sum[i], rounded once.
 void ck_vector_model_fma(float sum[_Nonnull 16], const float a[_Nonnull 16], const float b[_Nonnull 16]);
-// VDPBF16PS: adds the products of a pair of bf16 to each lane, the high element's first, then the low one's, each rounded to nearest
-// even; denormals count as 0 and become 0.
+// VDPBF16PS: adds the products of a pair of bf16 to each lane, the high element's first, then the low one's, each rounded to
+// nearest even; denormals count as 0 and become 0.
 void ck_vector_model_dot_bf16(float sum[_Nonnull 16], const uint16_t a[_Nonnull 32], const uint16_t b[_Nonnull 32]);
 // VPDPBUSD: adds four products of unsigned by signed bytes to each lane; the sum wraps.
 void ck_vector_model_dot_u8_s8(uint32_t sum[_Nonnull 16], const uint8_t a[_Nonnull 64], const int8_t b[_Nonnull 64]);
