@@ -11,18 +11,21 @@ CK_ISA_BEGIN(amxbf16)
 typedef struct {
     const char *values;
     size_t panel_bytes;
-    const char *next;
+    const char *next[4];
 } amx_weights;
 
 #define amx_dot(c, a, b) ck_tile_dot_bf16(c, a, b)
 #include "support/gemm_amx.h"
 
-CK_INLINE void amx_open(amx_weights *weights, size_t panel) { weights->next = weights->values + panel * weights->panel_bytes; }
+CK_INLINE void amx_open(amx_weights *weights, size_t panel, int panels) {
+    for (int slot = 0; slot < panels; slot++) weights->next[slot] = weights->values + (panel + (size_t)slot) * weights->panel_bytes;
+}
 
-CK_INLINE const char *amx_next(amx_weights *weights) {
-    const char *tile = weights->next;
+CK_INLINE const char *amx_next(amx_weights *weights, int slot, int panels) {
+    (void)panels;
+    const char *tile = weights->next[slot];
     for (size_t line = 0; line < AMX_TILE_BYTES; line += 64) _mm_prefetch(tile + CK_PREFETCH_BYTES + line, _MM_HINT_T0);
-    weights->next += AMX_TILE_BYTES;
+    weights->next[slot] += AMX_TILE_BYTES;
     return tile;
 }
 

@@ -10,9 +10,9 @@ enum { AMX_RING = 4 };
 struct amx_weights {
     const ck_bitmap_weights *w;
     size_t steps;                                   // of a whole panel
-    const BITMAP_MASK *mask;                        // decoding: where the next tile begins
-    const BITMAP_VALUE *value;
-    size_t expanded, taken;                         // tiles of this panel expanded and handed out so far
+    const BITMAP_MASK *mask[4], *end[4];            // decoding: where the next tile of each slot begins, and where its panel ends
+    const BITMAP_VALUE *value[4];
+    size_t expanded, taken;                         // tiles expanded and handed out since amx_open
     const BITMAP_VALUE *cursor[AMX_BLOCK_PANELS];   // prefill: where each panel of the block goes on
     _Alignas(64) char ring[AMX_RING][AMX_TILE_BYTES];
 };
@@ -36,24 +36,25 @@ CK_INLINE void prefetch_tile(const BITMAP_MASK *mask, const BITMAP_VALUE *value)
         _mm_prefetch((const char *)mask + CK_PREFETCH_BYTES + line, _MM_HINT_T0);
 }
 
-CK_INLINE void expand_ahead(amx_weights *weights) {
-    if (weights->expanded == weights->steps) return;
-    prefetch_tile(weights->mask, weights->value);
-    weights->value = expand_tile(weights->mask, weights->value, weights->ring[weights->expanded % AMX_RING]);
-    weights->mask += 16;
-    weights->expanded++;
+CK_INLINE void expand_ahead(amx_weights *weights, int slot) {
+    if (weights->mask[slot] == weights->end[slot]) return;
+    prefetch_tile(weights->mask[slot], weights->value[slot]);
+    weights->value[slot] = expand_tile(weights->mask[slot], weights->value[slot], weights->ring[weights->expanded++ % AMX_RING]);
+    weights->mask[slot] += 16;
 }
 
-CK_INLINE void amx_open(amx_weights *weights, size_t panel) {
-    weights->mask = bitmap_of(weights, panel);
-    weights->value = values_of(weights, panel);
-    weights->expanded = 0;
-    weights->taken = 0;
-    expand_ahead(weights);
+CK_INLINE void amx_open(amx_weights *weights, size_t panel, int panels) {
+    for (int slot = 0; slot < panels; slot++) {
+        weights->mask[slot] = bitmap_of(weights, panel + (size_t)slot);
+        weights->end[slot] = bitmap_of(weights, panel + (size_t)slot + 1);
+        weights->value[slot] = values_of(weights, panel + (size_t)slot);
+    }
+    weights->expanded = weights->taken = 0;
+    expand_ahead(weights, 0);
 }
 
-CK_INLINE const char *amx_next(amx_weights *weights) {
-    expand_ahead(weights);
+CK_INLINE const char *amx_next(amx_weights *weights, int slot, int panels) {
+    expand_ahead(weights, (slot + 1) % panels);
     ck_tile_fence();
     return weights->ring[weights->taken++ % AMX_RING];
 }

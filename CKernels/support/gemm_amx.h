@@ -12,7 +12,7 @@
 #include "support/tile.h"
 
 enum {
-    AMX_DECODE_ROWS = 64,   // up to here C 0...3 hold all rows of x and a weight tile is prepared once for all of them
+    AMX_DECODE_ROWS = 64,   // up to here four tiles of C hold all rows of x, and a weight tile is prepared once for all of them
     AMX_BLOCK_ROWS = 512,   // beyond, a block of weights is prepared once for this many rows of x:
     AMX_BLOCK_PANELS = 8,   // 8 panels x 16 steps = 128 KB of weights in the L2 cache,
     AMX_BLOCK_STEPS = 16,   // against 32 rows x 16 steps = 32 KB of x
@@ -48,9 +48,10 @@ CK_INLINE void amx_ahead_lines(amx_ahead *ahead, int lines) {
     }
 }
 
-// Start at a panel's first step; then give its tiles one by one, 1 KB each.
-static void amx_open(amx_weights *weights, size_t panel);
-static const char *amx_next(amx_weights *weights);
+// Start at the first step of `panels` neighbouring panels (1, 2 or 4); then give their tiles, 1 KB each: step by step, in a step slot by
+// slot, slot 0 being the first panel.
+static void amx_open(amx_weights *weights, size_t panel, int panels);
+static const char *amx_next(amx_weights *weights, int slot, int panels);
 // Prepare a block in `room`: AMX_BLOCK_STEPS tiles for each panel, and say what the next block of the same panels will read.
 // Blocks of the same panels come in order of their steps.
 static void amx_block(amx_weights *weights, const amx_weight_block *block, char *room, amx_ahead *ahead);
@@ -65,11 +66,17 @@ CK_INLINE size_t amx_scratch_bytes(const ck_gemm_call *call) {
     return AMX_BLOCK_PANELS * (AMX_BLOCK_STEPS * AMX_TILE_BYTES + amx_min(call->m, AMX_BLOCK_ROWS) * 64);
 }
 
-// Decoding: tile 4 reads full blocks of 16 rows of x, tile 5 the last block, C 0...3 accumulate, 6 and 7 take turns as B.
+// Decoding. Blocks of 16 rows of x by panels, as many as four tiles of C allow, so that x is read from the cache as rarely as possible:
+//
+//   m <= 16    1 block  x 4 panels      C slot
+//   m <= 32    2 blocks x 2 panels      C 2 * slot + block
+//   m <= 64    4 blocks x 1 panel       C block
+//
+// Tile 4 reads the full blocks of x, tile 5 the last block; 6 and 7 take turns as B.
 static void amx_configure_decode(size_t m) {
     ck_tile_config config = {.palette = 1};
-    const size_t blocks = (m + 15) / 16, tail = m - (blocks - 1) * 16;
-    for (int c = 0; c < 4; c++) ck_tile_shape(&config, c, (size_t)c + 1 == blocks ? tail : 16, 64);
+    const size_t blocks = (m + 15) / 16, tail = m - (blocks - 1) * 16, held = blocks == 3 ? 4 : blocks;
+    for (int c = 0; c < 4; c++) ck_tile_shape(&config, c, (size_t)c % held + 1 == blocks ? tail : 16, 64);
     ck_tile_shape(&config, 4, 16, 64);
     ck_tile_shape(&config, 5, tail, 64);
     ck_tile_shape(&config, 6, 16, 64);
@@ -77,56 +84,92 @@ static void amx_configure_decode(size_t m) {
     ck_tile_configure(&config);
 }
 
-// Multiplies one weight tile with `blocks` blocks of x.
-#define AMX_DECODE_STEP(B, blocks, x, stride)                                                                                     \
-    do {                                                                                                                          \
-        if (blocks == 1) {                                                                                                        \
-            ck_tile_load(5, x, stride); amx_dot(0, 5, B);                                                                         \
-        } else {                                                                                                                  \
-            ck_tile_load(4, x, stride); amx_dot(0, 4, B);                                                                         \
-        }                                                                                                                         \
-        if (blocks == 2) { ck_tile_load(5, x + 16 * stride, stride); amx_dot(1, 5, B); }                                          \
-        if (blocks > 2) { ck_tile_load(4, x + 16 * stride, stride); amx_dot(1, 4, B); }                                           \
-        if (blocks == 3) { ck_tile_load(5, x + 32 * stride, stride); amx_dot(2, 5, B); }                                          \
-        if (blocks > 3) { ck_tile_load(4, x + 32 * stride, stride); amx_dot(2, 4, B); }                                           \
-        if (blocks > 3) { ck_tile_load(5, x + 48 * stride, stride); amx_dot(3, 5, B); }                                           \
-    } while (0)
-
-CK_INLINE void amx_decode_panel(const ck_gemm_call *call, amx_weights *weights, size_t panel, size_t steps, int blocks) {
-    const size_t stride = call->x_stride;
-    const char *x = (const char *)call->x;
-    amx_open(weights, panel);
+CK_INLINE void amx_zero_c(int tiles) {
     ck_tile_zero(0);
-    if (blocks > 1) ck_tile_zero(1);
-    if (blocks > 2) ck_tile_zero(2);
-    if (blocks > 3) ck_tile_zero(3);
-    size_t step = 0;
-    for (; step + 2 <= steps; step += 2, x += 128) {
-        ck_tile_load(6, amx_next(weights), 64);
-        AMX_DECODE_STEP(6, blocks, x, stride);
-        ck_tile_load(7, amx_next(weights), 64);
-        AMX_DECODE_STEP(7, blocks, x + 64, stride);
-    }
-    if (step < steps) {
-        ck_tile_load(6, amx_next(weights), 64);
-        AMX_DECODE_STEP(6, blocks, x, stride);
-    }
-    _Alignas(64) char c[64][64];
-    ck_tile_store(0, c, 64);
-    if (blocks > 1) ck_tile_store(1, c + 16, 64);
-    if (blocks > 2) ck_tile_store(2, c + 32, 64);
-    if (blocks > 3) ck_tile_store(3, c + 48, 64);
+    if (tiles > 1) ck_tile_zero(1);
+    if (tiles > 2) ck_tile_zero(2);
+    if (tiles > 3) ck_tile_zero(3);
+}
+
+CK_INLINE void amx_store_c(char (*c)[1024], int tiles) {
+    ck_tile_store(0, c[0], 64);
+    if (tiles > 1) ck_tile_store(1, c[1], 64);
+    if (tiles > 2) ck_tile_store(2, c[2], 64);
+    if (tiles > 3) ck_tile_store(3, c[3], 64);
     ck_tile_fence();
-    for (size_t m = 0; m < call->m; m++) amx_finish(call, weights, m, panel, c[m]);
+}
+
+// One step of 1 block x 1, 2 or 4 panels.
+CK_INLINE void amx_step_1(amx_weights *weights, const char *x, size_t stride, int panels) {
+    ck_tile_load(5, x, stride);
+    ck_tile_load(6, amx_next(weights, 0, panels), 64);
+    amx_dot(0, 5, 6);
+    if (panels > 1) { ck_tile_load(7, amx_next(weights, 1, panels), 64); amx_dot(1, 5, 7); }
+    if (panels > 2) { ck_tile_load(6, amx_next(weights, 2, panels), 64); amx_dot(2, 5, 6); }
+    if (panels > 2) { ck_tile_load(7, amx_next(weights, 3, panels), 64); amx_dot(3, 5, 7); }
+}
+
+// One step of 2 blocks x 1 or 2 panels.
+CK_INLINE void amx_step_2(amx_weights *weights, const char *x, size_t stride, int panels) {
+    ck_tile_load(4, x, stride);
+    ck_tile_load(6, amx_next(weights, 0, panels), 64);
+    amx_dot(0, 4, 6);
+    ck_tile_load(5, x + 16 * stride, stride);
+    amx_dot(1, 5, 6);
+    if (panels == 1) return;
+    ck_tile_load(7, amx_next(weights, 1, panels), 64);
+    amx_dot(2, 4, 7);
+    amx_dot(3, 5, 7);
+}
+
+// One step of 3 or 4 blocks x 1 panel.
+CK_INLINE void amx_step_4(amx_weights *weights, const char *x, size_t stride, int blocks) {
+    ck_tile_load(6, amx_next(weights, 0, 1), 64);
+    ck_tile_load(4, x, stride);
+    amx_dot(0, 4, 6);
+    ck_tile_load(4, x + 16 * stride, stride);
+    amx_dot(1, 4, 6);
+    if (blocks == 3) {
+        ck_tile_load(5, x + 32 * stride, stride);
+        amx_dot(2, 5, 6);
+        return;
+    }
+    ck_tile_load(4, x + 32 * stride, stride);
+    amx_dot(2, 4, 6);
+    ck_tile_load(5, x + 48 * stride, stride);
+    amx_dot(3, 5, 6);
+}
+
+// `panels` panels from `panel` on, all rows of x.
+CK_INLINE void amx_decode_panels(const ck_gemm_call *call, amx_weights *weights, size_t panel, int panels, int blocks, size_t steps) {
+    const char *x = (const char *)call->x;
+    amx_open(weights, panel, panels);
+    amx_zero_c(blocks * panels);
+    for (size_t step = 0; step < steps; step++, x += 64) {
+        if (blocks == 1) amx_step_1(weights, x, call->x_stride, panels);
+        else if (blocks == 2) amx_step_2(weights, x, call->x_stride, panels);
+        else amx_step_4(weights, x, call->x_stride, blocks);
+    }
+    _Alignas(64) char c[4][1024];
+    amx_store_c(c, blocks * panels);
+    for (int slot = 0; slot < panels; slot++)
+        for (size_t m = 0; m < call->m; m++)
+            amx_finish(call, weights, m, panel + (size_t)slot, c[slot * blocks + (int)(m / 16)] + m % 16 * 64);
 }
 
 static void amx_decode(const ck_gemm_call *call, amx_weights *weights, size_t panel_begin, size_t panel_end, size_t steps) {
     amx_configure_decode(call->m);
-    for (size_t panel = panel_begin; panel < panel_end; panel++) switch ((call->m + 15) / 16) {
-        case 1: amx_decode_panel(call, weights, panel, steps, 1); break;
-        case 2: amx_decode_panel(call, weights, panel, steps, 2); break;
-        case 3: amx_decode_panel(call, weights, panel, steps, 3); break;
-        default: amx_decode_panel(call, weights, panel, steps, 4); break;
+    const size_t blocks = (call->m + 15) / 16;
+    size_t panel = panel_begin;
+    if (blocks == 1)
+        for (; panel + 4 <= panel_end; panel += 4) amx_decode_panels(call, weights, panel, 4, 1, steps);
+    if (blocks == 2)
+        for (; panel + 2 <= panel_end; panel += 2) amx_decode_panels(call, weights, panel, 2, 2, steps);
+    for (; panel < panel_end; panel++) switch (blocks) {
+        case 1: amx_decode_panels(call, weights, panel, 1, 1, steps); break;
+        case 2: amx_decode_panels(call, weights, panel, 1, 2, steps); break;
+        case 3: amx_decode_panels(call, weights, panel, 1, 3, steps); break;
+        default: amx_decode_panels(call, weights, panel, 1, 4, steps); break;
         }
 }
 
@@ -210,7 +253,8 @@ static void amx_prefill(const ck_gemm_call *call, amx_weights *weights, size_t p
                     const size_t rows = amx_min(32, m1 - m);
                     const size_t next = m + rows < m1 ? m + rows : m0, next_step = m + rows < m1 ? 0 : block.steps;
                     amx_ahead ahead_x;
-                    amx_ahead_start(&ahead_x, x + next_step * 64 + next * call->x_stride, call->x_stride, amx_min(32, m1 - next), block.steps * 64);
+                    amx_ahead_start(&ahead_x, x + next_step * 64 + next * call->x_stride, call->x_stride, amx_min(32, m1 - next),
+                                    block.steps * 64);
                     amx_configure_prefill(rows);
                     amx_prefill_rows(call, &block, room, m, rows, c + (m - m0) * 64, c_stride, &ahead_x, &ahead_w);
                 }

@@ -113,12 +113,13 @@ public final class Executor: Sendable {
       } else {
         pool.run(parts: rows) { row, _ in activations.fill(row: row, from: x) }
       }
+      let group = rows > Executor.decodingRows ? Executor.blockPanels : Executor.groupPanels
       let shares = min(pool.threadCount, weights.panelCount)
-      let chunks = chunkCount(of: weights, shares: shares, rows: rows)
+      let chunks = chunkCount(of: weights, shares: shares, group: group)
       schedule.restart()
       pool.run(parts: shares) { part, worker in
         while let (share, chunk) = schedule.next(for: part, shares: shares, chunks: chunks) {
-          let panels = weights.panels(part: share * chunks + chunk, of: shares * chunks)
+          let panels = weights.panels(part: share * chunks + chunk, of: shares * chunks, group: chunks > 1 ? group : 1)
           if !panels.isEmpty { weights.run(variant, call, panels: panels, scratch: scratch[worker]) }
         }
       }
@@ -127,15 +128,15 @@ public final class Executor: Sendable {
 
   /// A chunk is worth a kernel's start from here on: some 10 us of reading.
   private static let chunkBytes = 64 << 10
-  /// More rows than this are computed in blocks of 8 panels (CKernels/support/gemm_amx.h), which chunks must not cut.
-  private static let blockedRows = 64
+  /// The AMX kernels take 4 panels at a time up to this many rows, blocks of 8 beyond (CKernels/support/gemm_amx.h); chunks of whole
+  /// groups let them.
+  private static let decodingRows = 64
+  private static let groupPanels = 4
   private static let blockPanels = 8
 
-  /// Chunks per share: enough that the slowest thread ends close to the others, as few as the kernels' blocks want.
-  private func chunkCount(of weights: some PackedWeights, shares: Int, rows: Int) -> Int {
+  /// Chunks per share: enough that the slowest thread ends close to the others, as few as the kernels' groups want.
+  private func chunkCount(of weights: some PackedWeights, shares: Int, group: Int) -> Int {
     guard shares > 1 else { return 1 }
-    let byBytes = weights.byteCount / shares / Executor.chunkBytes
-    let byPanels = weights.panelCount / shares / (rows > Executor.blockedRows ? Executor.blockPanels : 1)
-    return max(1, min(byBytes, byPanels, 16))
+    return max(1, min(weights.byteCount / shares / Executor.chunkBytes, weights.panelCount / shares / group, 16))
   }
 }

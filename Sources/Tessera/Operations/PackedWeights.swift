@@ -38,13 +38,14 @@ extension PackedWeights {
   /// The element type of x that the kernels read.
   package var activationType: ck_type { format == .bitmapInt8 ? .CK_INT8 : .CK_BF16 }
 
-  /// Part `part` of `parts` contiguous ranges of panels with nearly equal bytes.
-  package func panels(part: Int, of parts: Int) -> Range<Int> {
-    firstPanel(ofPart: part, of: parts)..<firstPanel(ofPart: part + 1, of: parts)
+  /// Part `part` of `parts` contiguous ranges of panels with nearly equal bytes, cut at multiples of `group` panels.
+  package func panels(part: Int, of parts: Int, group: Int = 1) -> Range<Int> {
+    boundary(part, of: parts, group: group)..<boundary(part + 1, of: parts, group: group)
   }
 
-  // The first panel that begins at or after the part's share of the bytes.
-  private func firstPanel(ofPart part: Int, of parts: Int) -> Int {
+  // The first panel that begins at or after the parts' share of the bytes, rounded down to whole groups.
+  private func boundary(_ part: Int, of parts: Int, group: Int) -> Int {
+    if part == parts { return panelCount }
     let share = Double(bytes(beforePanel: panelCount)) * Double(part) / Double(parts)
     var low = 0
     var high = panelCount
@@ -52,7 +53,7 @@ extension PackedWeights {
       let middle = (low + high) / 2
       if Double(bytes(beforePanel: middle)) < share { low = middle + 1 } else { high = middle }
     }
-    return part == parts ? panelCount : low
+    return low / group * group
   }
 }
 
