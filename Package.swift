@@ -69,7 +69,7 @@ let package = Package(
     .testTarget(
       name: "TesseraTests", dependencies: ["Tessera", "CKernels", "KernelChecks", "EmulatedKernels"],
       swiftSettings: swiftFlags),
-    .testTarget(name: "TesseraLayersTests", dependencies: ["TesseraLayers"], swiftSettings: swiftFlags),
+    .testTarget(name: "TesseraLayersTests", dependencies: ["TesseraLayers", "Tessera"], swiftSettings: swiftFlags),
     .testTarget(name: "TesseraModelsTests", dependencies: ["TesseraModels", "Tessera"], swiftSettings: swiftFlags),
   ],
   cLanguageStandard: .c17

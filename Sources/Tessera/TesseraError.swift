@@ -12,6 +12,8 @@ public enum TesseraError: Error, Sendable, Equatable {
   case nonFiniteWeight(row: Int, column: Int)
   /// A fraction of zeros outside 0...1.
   case invalidSparsity(Double)
+  /// The norm of an input's activations is negative, NaN or infinite.
+  case invalidActivationNorm(column: Int, value: Float)
   case outOfMemory(bytes: Int)
   /// A thread count of zero or above the CPUs that this process may use.
   case invalidThreadCount(requested: Int, allowed: Int)
@@ -36,6 +38,8 @@ extension TesseraError: CustomStringConvertible {
       "weight [\(row), \(column)] is NaN or infinite; packed weights must be finite"
     case .invalidSparsity(let value):
       "sparsity \(value) is outside 0...1"
+    case .invalidActivationNorm(let column, let value):
+      "the activation norm of column \(column) is \(value); norms must be finite and not negative"
     case .outOfMemory(let bytes):
       "the system refused \(bytes) bytes"
     case .invalidThreadCount(let requested, let allowed):

@@ -11,6 +11,8 @@ public protocol LinearLayer: Sendable {
   var byteCount: Int { get }
   /// How many times less that is than dense bfloat16: the best speed-up that memory bandwidth allows.
   var bestSpeedup: Double { get }
+  /// Shape, format, bytes and best speed-up in one line, for people.
+  var summary: String { get }
 
   /// - Parameters:
   ///   - x: `rows * inputs` elements, row after row.
@@ -23,6 +25,10 @@ public protocol LinearLayer: Sendable {
 }
 
 extension LinearLayer {
+  public var summary: String { "\(outputs) x \(inputs) \(format): \(costs)" }
+
+  var costs: String { "\(byteText(byteCount)), at most \(fixed(bestSpeedup, digits: 2))x as fast as dense bf16" }
+
   /// The same into a new array of `rows * outputs` elements.
   public func callAsFunction(_ x: Span<Float>, rows: Int, on executor: Executor) throws(TesseraError) -> [Float] {
     var y = [Float](repeating: 0, count: rows * outputs)
@@ -36,6 +42,7 @@ extension LinearLayer {
 public protocol PackedLinearLayer: LinearLayer {
   associatedtype Weights: PackedWeights
   var weights: Weights { get }
+  init(weights: Weights)
 }
 
 extension PackedLinearLayer {

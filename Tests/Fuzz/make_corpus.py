@@ -38,7 +38,7 @@ def packed(tensors, metadata=None):
 
 def packed_files():
     bf16 = lambda *values: b"".join(struct.pack("<f", v)[2:] for v in values)
-    dense = ("dense-bf16", 1, 2, 2, {"values": ("BF16", 2, bf16(1, 2) + bytes(1020))})
+    dense = ("bf16", 1, 2, 2, {"values": ("BF16", 2, bf16(1, 2) + bytes(1020))})
     # One row of four columns, the first and the third stored.
     sparse = ("bitmap-bf16", 1, 4, 2, {
         "values": ("BF16", 2, bf16(1, -2) + bytes(124)),

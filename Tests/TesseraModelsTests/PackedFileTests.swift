@@ -19,7 +19,7 @@ import Testing
 
   static func allFormats() throws -> [PackedTensor] {
     [
-      try tensor("layers.0.dense", .denseBF16, rows: 17, columns: 33, bias: true),
+      try tensor("layers.0.dense", .bf16, rows: 17, columns: 33, bias: true),
       try tensor("layers.0.bf16 \"é\"", .bitmapBF16, rows: 33, columns: 7, nonZeroCount: 100),
       try tensor("layers.0.int8", .bitmapInt8, rows: 16, columns: 65, nonZeroCount: 0, bias: true),
       try tensor("embedding", .plainBF16, rows: 3, columns: 5), try tensor("norm", .plainF32, rows: 1, columns: 9),
@@ -102,7 +102,7 @@ import Testing
         Dictionary(uniqueKeysWithValues: $0.map { ($0.name, $0.byteCount) })
       }
     }
-    #expect(bytes(.denseBF16, 17, 33, 561) == ["values": 2 * 16 * 64 * 2, "bias": 68])
+    #expect(bytes(.bf16, 17, 33, 561) == ["values": 2 * 16 * 64 * 2, "bias": 68])
     #expect(bytes(.bitmapBF16, 17, 33, 100) == ["values": 256 + 64, "bitmap": 2 * 2 * 64, "offsets": 24, "bias": 68])
     #expect(
       bytes(.bitmapInt8, 16, 65, 64)
@@ -115,7 +115,7 @@ import Testing
       #expect(bytes(format, 1 << 32, 1 << 32, 1) == nil)
       #expect(bytes(format, .max, 1, .max) == nil)
     }
-    #expect(bytes(.denseBF16, 2, 2, 3) == nil)
+    #expect(bytes(.bf16, 2, 2, 3) == nil)
   }
 
   // MARK: Damage

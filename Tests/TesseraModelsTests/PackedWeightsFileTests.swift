@@ -22,7 +22,7 @@ import Testing
     let matrix = Self.matrix().map { BFloat16($0) }
     let bias = (0..<Self.rows).map(Float.init)
     let weights = try DenseWeights(packing: matrix.span, outputs: Self.rows, inputs: Self.columns, bias: bias)
-    let back = try #require(try reopened(PackedTensor(name: "w", weights)).weights() as? DenseWeights)
+    let back = try #require(try reopened(weights.packedTensor(named: "w")).weights() as? DenseWeights)
     #expect(back.unpacked() == matrix)
     #expect(back.bias.map { Array($0.bytes) } == weights.bias.map { Array($0.bytes) })
   }
@@ -30,14 +30,14 @@ import Testing
   @Test func bitmapWeightsComeBack() throws {
     let matrix = Self.matrix().map { BFloat16($0) }
     let weights = try BitmapWeights(packing: matrix.span, outputs: Self.rows, inputs: Self.columns)
-    let back = try #require(try reopened(PackedTensor(name: "w", weights)).weights() as? BitmapWeights)
+    let back = try #require(try reopened(weights.packedTensor(named: "w")).weights() as? BitmapWeights)
     #expect(back.unpackedBFloat16() == matrix)
     #expect(back.bias == nil)
   }
 
   @Test func quantisedBitmapWeightsComeBack() throws {
     let weights = try BitmapWeights(quantizing: Self.matrix().span, outputs: Self.rows, inputs: Self.columns)
-    let back = try #require(try reopened(PackedTensor(name: "w", weights)).weights() as? BitmapWeights)
+    let back = try #require(try reopened(weights.packedTensor(named: "w")).weights() as? BitmapWeights)
     #expect(back.unpackedInt8() == weights.unpackedInt8())
     #expect(back.rowScale.map { Array($0.bytes) } == weights.rowScale.map { Array($0.bytes) })
   }
@@ -53,7 +53,7 @@ import Testing
   func contentsThatContradictThemselvesNeverReachAKernel(part: String) throws {
     let weights = try BitmapWeights(quantizing: [3, 0, -1, 0, 0, 2].span, outputs: 2, inputs: 3)
     let path = folder.file("w.safetensors")
-    try PackedFile.write([PackedTensor(name: "w", weights)], to: path)
+    try PackedFile.write([weights.packedTensor(named: "w")], to: path)
     let whole = try readFile(path)
     let extent = try #require(try SafetensorsHeaderTests.parse(whole)["w.\(part)"])
     for bit in 0..<8 * extent.byteCount {
@@ -67,7 +67,7 @@ import Testing
 
   @Test func aCountThatTheContentsDenyIsRefused() throws {
     let weights = try BitmapWeights(quantizing: [3, 0, -1, 0, 0, 2].span, outputs: 2, inputs: 3)
-    let honest = PackedTensor(name: "w", weights)
+    let honest = weights.packedTensor(named: "w")
     let lying = PackedTensor(name: "w", format: .bitmapInt8, rows: 2, columns: 3, nonZeroCount: 4, parts: honest.parts)
     let tensor = try reopened(lying)
     let error = #expect(throws: WeightFileError.self) { try tensor.weights() }

@@ -1,7 +1,7 @@
 /// Weights in packed form, mapped from a file and used in place.
 ///
 /// The container is safetensors, so other tools can list and read the parts; Docs/Formats.md gives every byte and numbers the rules
-/// that opening checks. What opening does not check is the inside of the parts: `PackedTensor.weights()` does, before a kernel sees them.
+/// that opening checks. What opening does not check is the inside of the parts: turning a tensor into weights does, before a kernel sees them.
 public struct PackedFile: Sendable {
   /// How much of a file is checked when it is opened. Structure always is.
   public enum Verification: Sendable {
@@ -15,9 +15,18 @@ public struct PackedFile: Sendable {
   public let tensors: [PackedTensor]
   /// What the writer was given; the keys that begin with `tessera.` are left out.
   public let metadata: [String: String]
+  /// What errors call the file: the path that was opened.
+  public let file: String
   private let indices: [String: Int]
 
   public subscript(name: String) -> PackedTensor? { indices[name].map { tensors[$0] } }
+
+  /// The tensor of a name that must be there.
+  /// - Throws: `missingTensor`.
+  public func tensor(named name: String) throws(WeightFileError) -> PackedTensor {
+    guard let tensor = self[name] else { throw .missingTensor(file: file, tensor: name) }
+    return tensor
+  }
 
   /// Maps the file and checks it. The mapping lives as long as any part of any of its tensors.
   /// - Throws: what is wrong, with the tensor, the field and the numbers.
@@ -55,6 +64,7 @@ public struct PackedFile: Sendable {
     for (name, description) in described.sorted(by: { $0.key < $1.key }) { try loader.load(name, description) }
     tensors = try loader.finish()
     self.metadata = metadata
+    self.file = file
     indices = Dictionary(uniqueKeysWithValues: tensors.enumerated().map { ($1.name, $0) })
   }
 }

@@ -1,9 +1,9 @@
 internal import CKernels
 
-/// How a weight matrix is stored in a packed file.
+/// How a matrix is stored in a packed file: as packed weights, under the name of their `WeightFormat`, or plainly.
 public enum PackedFormat: String, Sendable, Hashable, CaseIterable {
   /// Panels of bf16 (CKernels/include/ck_dense_gemm.h).
-  case denseBF16 = "dense-bf16"
+  case bf16
   /// Bitmap and the non-zero bf16 (CKernels/include/ck_bitmap_gemm.h).
   case bitmapBF16 = "bitmap-bf16"
   /// Bitmap and the non-zero int8, with a scale and a sum per row (CKernels/include/ck_bitmap_gemm.h).
@@ -30,7 +30,7 @@ extension PackedFormat {
   /// Whether every element is stored, so that the count of stored values is rows x columns.
   public var storesEveryElement: Bool {
     switch self {
-    case .denseBF16, .plainBF16, .plainF32: true
+    case .bf16, .plainBF16, .plainF32: true
     case .bitmapBF16, .bitmapInt8: false
     }
   }
@@ -51,7 +51,7 @@ extension PackedFormat {
   private func requiredParts(rows: Int, columns: Int, elements: Int, nonZeroCount: Int) -> [PackedPart]? {
     let parts: [PackedPart?]
     switch self {
-    case .denseBF16:
+    case .bf16:
       parts = [PackedPart("values", .bf16, byteCount: ck_dense_packed_bytes(rows, columns))]
     case .bitmapBF16:
       parts = PackedFormat.bitmapParts(rows, columns, nonZeroCount, type: .CK_BF16, bitmap: .u32, values: .bf16)

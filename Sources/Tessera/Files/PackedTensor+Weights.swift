@@ -1,61 +1,81 @@
-extension PackedTensor {
-  /// The packed weights under a name, ready to be written; the parts are shared, not copied.
-  public init(name: String, _ weights: DenseWeights) {
-    self.init(
-      name: name, format: .denseBF16, rows: weights.outputs, columns: weights.inputs,
-      nonZeroCount: weights.outputs * weights.inputs,
-      parts: PackedTensor.present(["values": weights.values, "bias": weights.bias]))
-  }
-
-  /// The packed weights under a name, ready to be written; the parts are shared, not copied.
-  public init(name: String, _ weights: BitmapWeights) {
-    self.init(
-      name: name, format: weights.format == .bitmapInt8 ? .bitmapInt8 : .bitmapBF16, rows: weights.outputs,
-      columns: weights.inputs,
-      nonZeroCount: weights.nonZeroCount,
-      parts: PackedTensor.present([
-        "values": weights.values, "bitmap": weights.bitmap, "offsets": weights.offsets, "row_scale": weights.rowScale,
-        "row_sum": weights.rowSum, "bias": weights.bias,
-      ]))
-  }
-
-  private static func present(_ parts: [String: MemoryRegion?]) -> [String: MemoryRegion] { parts.compactMapValues(\.self) }
-
-  /// The weights that kernels multiply by, using the parts in place.
-  ///
-  /// This is where the contents of a file are checked before a kernel sees them: set bits against offsets and count, bits beyond the
-  /// matrix, row sums (rules B1 to B3 of Docs/Formats.md); one pass over the bitmap.
-  /// - Throws: `corruptTensor` when the contents contradict each other, `unsupportedType` for the plain formats, which no kernel reads.
-  public func weights() throws(WeightFileError) -> any PackedWeights {
-    do {
-      switch format {
-      case .denseBF16:
-        return try DenseWeights(packed: part("values"), outputs: rows, inputs: columns, bias: parts["bias"])
-      case .bitmapBF16, .bitmapInt8:
-        let weights = try BitmapWeights(
-          packedFormat: format == .bitmapInt8 ? .bitmapInt8 : .bitmapBF16, bitmap: part("bitmap"), values: part("values"),
-          offsets: part("offsets"), rowScale: parts["row_scale"], rowSum: parts["row_sum"], outputs: rows, inputs: columns,
-          bias: parts["bias"])
-        guard weights.nonZeroCount == nonZeroCount else {
-          throw WeightFileError.corruptTensor(
-            file: originPath, tensor: name,
-            detail: "\(weights.nonZeroCount) values are stored, its description says \(nonZeroCount)")
-        }
-        return weights
-      case .plainBF16, .plainF32:
-        throw WeightFileError.unsupportedType(
-          file: originPath, tensor: name, type: format.rawValue, supported: "dense-bf16, bitmap-bf16, bitmap-int8")
-      }
-    } catch let error as WeightFileError {
-      throw error
-    } catch {
-      throw WeightFileError.corruptTensor(file: originPath, tensor: name, detail: "\(error)")
+extension DenseWeights {
+  /// The weights of a tensor of the format `bf16`, using its parts in place.
+  /// - Throws: `unsupportedType` for another format, `corruptTensor`.
+  public init(_ tensor: PackedTensor) throws(WeightFileError) {
+    try tensor.checkFormat(isOneOf: [.bf16])
+    let values = try tensor.part("values")
+    self = try tensor.checkingContents { () throws(TesseraError) in
+      try DenseWeights(packed: values, outputs: tensor.rows, inputs: tensor.columns, bias: tensor.parts["bias"])
     }
   }
 
-  private func part(_ part: String) throws(WeightFileError) -> MemoryRegion {
-    guard let region = parts[part] else { throw WeightFileError.missingTensor(file: originPath, tensor: "\(name).\(part)") }
+  public func packedTensor(named name: String) -> PackedTensor {
+    PackedTensor(
+      name: name, format: .bf16, rows: outputs, columns: inputs, nonZeroCount: outputs * inputs,
+      parts: ["values": values, "bias": bias].compactMapValues(\.self))
+  }
+}
+
+extension BitmapWeights {
+  /// The weights of a tensor of the format `bitmap-bf16` or `bitmap-int8`, using its parts in place.
+  ///
+  /// This is where the contents of a file are checked before a kernel sees them: set bits against offsets and count, bits beyond the
+  /// matrix, row sums (rules B1 to B3 of Docs/Formats.md); one pass over the bitmap.
+  /// - Throws: `unsupportedType` for another format, `corruptTensor` when the contents contradict each other.
+  public init(_ tensor: PackedTensor) throws(WeightFileError) {
+    try tensor.checkFormat(isOneOf: [.bitmapBF16, .bitmapInt8])
+    let (bitmap, values, offsets) = (try tensor.part("bitmap"), try tensor.part("values"), try tensor.part("offsets"))
+    let weights = try tensor.checkingContents { () throws(TesseraError) in
+      try BitmapWeights(
+        packedFormat: tensor.format == .bitmapInt8 ? .bitmapInt8 : .bitmapBF16, bitmap: bitmap, values: values, offsets: offsets,
+        rowScale: tensor.parts["row_scale"], rowSum: tensor.parts["row_sum"], outputs: tensor.rows, inputs: tensor.columns,
+        bias: tensor.parts["bias"])
+    }
+    guard weights.nonZeroCount == tensor.nonZeroCount else {
+      throw tensor.corrupt("\(weights.nonZeroCount) values are stored, its description says \(tensor.nonZeroCount)")
+    }
+    self = weights
+  }
+
+  public func packedTensor(named name: String) -> PackedTensor {
+    PackedTensor(
+      name: name, format: format == .bitmapInt8 ? .bitmapInt8 : .bitmapBF16, rows: outputs, columns: inputs,
+      nonZeroCount: nonZeroCount,
+      parts: [
+        "values": values, "bitmap": bitmap, "offsets": offsets, "row_scale": rowScale, "row_sum": rowSum, "bias": bias,
+      ].compactMapValues(\.self))
+  }
+}
+
+extension PackedTensor {
+  /// The weights that kernels multiply by, whatever their format, using the parts in place; their contents are checked.
+  /// - Throws: `corruptTensor` when the contents contradict each other, `unsupportedType` for the plain formats, which no kernel reads.
+  public func weights() throws(WeightFileError) -> any PackedWeights {
+    try checkFormat(isOneOf: [.bf16, .bitmapBF16, .bitmapInt8])
+    return format == .bf16 ? try DenseWeights(self) : try BitmapWeights(self)
+  }
+
+  fileprivate func checkFormat(isOneOf formats: [PackedFormat]) throws(WeightFileError) {
+    guard formats.contains(format) else {
+      throw .unsupportedType(
+        file: originPath, tensor: name, type: format.rawValue, supported: formats.map(\.rawValue).joined(separator: ", "))
+    }
+  }
+
+  fileprivate func part(_ part: String) throws(WeightFileError) -> MemoryRegion {
+    guard let region = parts[part] else { throw .missingTensor(file: originPath, tensor: "\(name).\(part)") }
     return region
+  }
+
+  /// What the packed initialisers find wrong, with the file and the tensor.
+  fileprivate func checkingContents<Weights>(
+    _ make: () throws(TesseraError) -> Weights
+  ) throws(WeightFileError) -> Weights {
+    do throws(TesseraError) { return try make() } catch { throw corrupt("\(error)") }
+  }
+
+  fileprivate func corrupt(_ detail: String) -> WeightFileError {
+    .corruptTensor(file: originPath, tensor: name, detail: detail)
   }
 
   private var originPath: String {

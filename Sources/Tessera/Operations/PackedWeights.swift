@@ -13,6 +13,14 @@ public protocol PackedWeights: Sendable {
   /// `outputs` floats added to each row of y, or nil.
   var bias: MemoryRegion? { get }
 
+  /// The weights of a tensor, using its parts in place after a check of everything that kernels rely on.
+  /// - Throws: `WeightFileError.unsupportedType` when the tensor has another format, `corruptTensor` when its contents contradict
+  ///   themselves; with the file and the tensor.
+  init(_ tensor: PackedTensor) throws(WeightFileError)
+
+  /// The weights under a name, ready to be written; the parts are shared, not copied.
+  func packedTensor(named name: String) -> PackedTensor
+
   /// The bytes of panels 0 ..< panel, by which work is split between threads.
   func bytes(beforePanel panel: Int) -> Int
 
