@@ -55,6 +55,17 @@ void ck_x_from_bf16(const uint16_t *source, size_t columns, size_t padded, uint1
 float ck_x_quantize_f32(const float *source, size_t columns, size_t padded, int8_t *target);
 float ck_x_quantize_bf16(const uint16_t *source, size_t columns, size_t padded, int8_t *target);
 
+// The same four, to the same bits, for wider instruction sets: best first, the functions above last.
+typedef struct __attribute__((swift_attr("@Sendable"))) {
+    ck_isa isa;
+    void (*from_f32)(const float *source, size_t columns, size_t padded, uint16_t *target);
+    void (*from_bf16)(const uint16_t *source, size_t columns, size_t padded, uint16_t *target);
+    float (*quantize_f32)(const float *source, size_t columns, size_t padded, int8_t *target);
+    float (*quantize_bf16)(const uint16_t *source, size_t columns, size_t padded, int8_t *target);
+} ck_x_converter;
+
+const ck_x_converter *ck_x_converters(size_t *count);
+
 #ifdef __cplusplus
 }
 #endif

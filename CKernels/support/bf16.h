@@ -10,10 +10,11 @@ static inline float ck_bf16_to_f32(uint16_t bits) {
     return value;
 }
 
-// Rounds to nearest, ties to even; NaN stays NaN, made quiet.
+// Rounds to nearest, ties to even; NaN stays NaN, made quiet. Without branches, so that loops of it become vector code.
 static inline uint16_t ck_bf16_from_f32(float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
-    if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return (uint16_t)(bits >> 16 | 0x40u);
-    return (uint16_t)((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
+    const int nan = (int32_t)(bits & 0x7FFFFFFFu) > 0x7F800000;
+    const uint32_t quiet = bits >> 16 | 0x40u, rounded = (bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16;
+    return (uint16_t)(nan ? quiet : rounded);
 }

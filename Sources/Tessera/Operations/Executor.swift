@@ -11,6 +11,7 @@ public final class Executor: Sendable {
   public let selection: KernelSelection
   private let workspace: Mutex<Workspace>
   private let schedule: PanelSchedule
+  private let converter: ck_x_converter
 
   /// - Parameters:
   ///   - threads: nil means one for each core that this process may use.
@@ -31,6 +32,7 @@ public final class Executor: Sendable {
     pool = try ThreadPool(threads: threads, cpus: machine.cpusForThreads(threads))
     workspace = Mutex(Workspace())
     schedule = PanelSchedule(threads: threads)
+    converter = activationConverter(for: machine.instructionSets)
   }
 
   /// y = x W^T + bias.
@@ -88,8 +90,8 @@ public final class Executor: Sendable {
     }
   }
 
-  /// From this many rows on x is converted by all threads: a fork-join costs as much as converting two or three rows of 4096.
-  private static let parallelConversionRows = 8
+  /// From this many rows on x is converted by all threads: a fork-join costs about as much as converting a row of 4096.
+  private static let parallelConversionRows = 2
 
   private func run(
     _ x: MatrixInput, rows: Int, weights: some PackedWeights, into y: MatrixOutput, variant: KernelVariant?
@@ -100,7 +102,7 @@ public final class Executor: Sendable {
     precondition(variant.format == weights.format, "\(variant) does not read \(weights.format) weights")
 
     try workspace.withLock { workspace throws(TesseraError) in
-      let activations = try workspace.layOut(rows: rows, inputs: weights.inputs, type: weights.activationType)
+      let activations = try workspace.layOut(rows: rows, inputs: weights.inputs, type: weights.activationType, converter: converter)
       let call = GEMMCall(
         ck_gemm_call(
           m: rows, n: weights.outputs, k: weights.inputs, x: UnsafeRawPointer(activations.base), x_stride: activations.stride,

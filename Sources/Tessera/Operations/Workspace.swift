@@ -7,7 +7,7 @@ struct Workspace: ~Copyable {
   private var scratch = ScratchBuffer()
 
   /// Makes room for a call and lays it out.
-  mutating func layOut(rows: Int, inputs: Int, type: ck_type) throws(TesseraError) -> Activations {
+  mutating func layOut(rows: Int, inputs: Int, type: ck_type, converter: ck_x_converter) throws(TesseraError) -> Activations {
     let padded = ck_k_padded(inputs, type)
     // An odd number of cache lines from row to row: 16 rows of one tile then fall into 16 different sets of the L1 cache.
     let lines = (padded * (type == .CK_INT8 ? 1 : 2) + 63) / 64
@@ -18,7 +18,8 @@ struct Workspace: ~Copyable {
     try scales.reserve(byteCount: rows * MemoryLayout<Float>.stride)
     guard let base = activations.base, let scale = scales.base else { throw .outOfMemory(bytes: byteCount) }
     return Activations(
-      base: base, scale: scale.assumingMemoryBound(to: Float.self), inputs: inputs, padded: padded, stride: stride, type: type)
+      base: base, scale: scale.assumingMemoryBound(to: Float.self), inputs: inputs, padded: padded, stride: stride, type: type,
+      converter: converter)
   }
 
   /// Scratch of `byteCount` bytes for each of `threads` threads.
@@ -49,19 +50,20 @@ struct Activations: @unchecked Sendable {
   let padded: Int
   let stride: Int
   let type: ck_type
+  let converter: ck_x_converter
 
   /// Converts row `row` of x.
   func fill(row: Int, from x: MatrixInput) {
     let target = base + row * stride
     switch (x, type) {
     case (.float32(let source), .CK_INT8):
-      scale[row] = ck_x_quantize_f32(source + row * inputs, inputs, padded, target.assumingMemoryBound(to: Int8.self))
+      scale[row] = converter.quantize_f32(source + row * inputs, inputs, padded, target.assumingMemoryBound(to: Int8.self))
     case (.float32(let source), _):
-      ck_x_from_f32(source + row * inputs, inputs, padded, target.assumingMemoryBound(to: UInt16.self))
+      converter.from_f32(source + row * inputs, inputs, padded, target.assumingMemoryBound(to: UInt16.self))
     case (.bfloat16(let source), .CK_INT8):
-      scale[row] = ck_x_quantize_bf16(source + row * inputs, inputs, padded, target.assumingMemoryBound(to: Int8.self))
+      scale[row] = converter.quantize_bf16(source + row * inputs, inputs, padded, target.assumingMemoryBound(to: Int8.self))
     case (.bfloat16(let source), _):
-      ck_x_from_bf16(source + row * inputs, inputs, padded, target.assumingMemoryBound(to: UInt16.self))
+      converter.from_bf16(source + row * inputs, inputs, padded, target.assumingMemoryBound(to: UInt16.self))
     }
   }
 }
@@ -90,4 +92,14 @@ enum MatrixOutput {
     case .bfloat16: .CK_BF16
     }
   }
+}
+
+/// The widest conversions that a machine with these features can run.
+func activationConverter(for features: InstructionSet) -> ck_x_converter {
+  var count = 0
+  let converters = UnsafeBufferPointer(start: ck_x_converters(&count), count: count)
+  guard let chosen = converters.first(where: { features.isSuperset(of: InstructionSet(rawValue: $0.isa)) }) else {
+    preconditionFailure("the list of conversions ends without the portable ones")
+  }
+  return chosen
 }

@@ -1,0 +1,8 @@
+// The conversions of support/activations.h in an AVX2 region.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+void ck_x_from_f32_avx2(const float *source, size_t columns, size_t padded, uint16_t *target);
+float ck_x_quantize_f32_avx2(const float *source, size_t columns, size_t padded, int8_t *target);
+float ck_x_quantize_bf16_avx2(const uint16_t *source, size_t columns, size_t padded, int8_t *target);
