@@ -7,8 +7,8 @@ extension PackedLinearLayer {
   /// let file = try PackedFile.open("model.safetensors")
   /// let gate = try SparAMXLinear(file.tensor(named: "layers.0.gate"))
   /// ```
-  /// - Throws: `WeightFileError.unsupportedType` when the tensor is not in a format of this layer, `corruptTensor` when its contents
-  ///   contradict themselves; with the file, the tensor and the numbers.
+  /// - Throws: `WeightFileError.unsupportedType` when the tensor is not in a format of this layer, `corruptTensor` when its
+  ///   contents contradict themselves; with the file, the tensor and the numbers.
   public init(_ tensor: PackedTensor) throws(WeightFileError) {
     self.init(weights: try Weights(tensor))
   }

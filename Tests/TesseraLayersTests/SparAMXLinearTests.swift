@@ -13,8 +13,8 @@ private struct Reference {
   /// gamma_d = d u / (1 - d u): the relative error of d roundings at most.
   private static func gamma(_ d: Int) -> Double { Double(d) * unit / (1 - Double(d) * unit) }
 
-  /// bfloat16 weights and x rounded to bfloat16: products are exact in Float, so only the additions round, in any order at most one
-  /// for each product and one for the bias: |y - y'| <= gamma_(k + 1) (sum |x| |w| + |bias|).
+  /// bfloat16 weights and x rounded to bfloat16: products are exact in Float, so only the additions round, in any order at most
+  /// one for each product and one for the bias: |y - y'| <= gamma_(k + 1) (sum |x| |w| + |bias|).
   init(bfloat16 x: [Float], rows: Int, by weights: Matrix, bias: [Float]) {
     self.init(rows: rows, weights: weights) { row, output in
       var sum = Double(bias[output])
@@ -29,8 +29,9 @@ private struct Reference {
   }
 
   /// int8 weights and x, both in steps of max / 127. With half a step as the error of each factor,
-  /// |x w - x' w'| <= |x| step_w / 2 + (|w| + step_w / 2) step_x / 2, and nothing where w is 0. The sum of codes is exact; converting it,
-  /// scaling it twice and adding the bias round, and quantising rounds twice before it rounds to a step: far below 16 in all.
+  /// |x w - x' w'| <= |x| step_w / 2 + (|w| + step_w / 2) step_x / 2, and nothing where w is 0. The sum of codes is exact;
+  /// converting it, scaling it twice and adding the bias round, and quantising rounds twice before it rounds to a step: far
+  /// below 16 in all.
   init(int8 x: [Float], rows: Int, by weights: Matrix, bias: [Float]) {
     self.init(rows: rows, weights: weights) { row, output in
       let x = x[row * weights.columns..<(row + 1) * weights.columns].map(Double.init)

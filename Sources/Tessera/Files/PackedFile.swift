@@ -1,7 +1,8 @@
 /// Weights in packed form, mapped from a file and used in place.
 ///
-/// The container is safetensors, so other tools can list and read the parts; Docs/Formats.md gives every byte and numbers the rules
-/// that opening checks. What opening does not check is the inside of the parts: turning a tensor into weights does, before a kernel sees them.
+/// The container is safetensors, so other tools can list and read the parts; Docs/Formats.md gives every byte and numbers the
+/// rules that opening checks. What opening does not check is the inside of the parts: turning a tensor into weights does, before
+/// a kernel sees them.
 public struct PackedFile: Sendable {
   /// How much of a file is checked when it is opened. Structure always is.
   public enum Verification: Sendable {

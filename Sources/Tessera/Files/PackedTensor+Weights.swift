@@ -19,8 +19,8 @@ extension DenseWeights {
 extension BitmapWeights {
   /// The weights of a tensor of the format `bitmap-bf16` or `bitmap-int8`, using its parts in place.
   ///
-  /// This is where the contents of a file are checked before a kernel sees them: set bits against offsets and count, bits beyond the
-  /// matrix, row sums (rules B1 to B3 of Docs/Formats.md); one pass over the bitmap.
+  /// This is where the contents of a file are checked before a kernel sees them: set bits against offsets and count, bits beyond
+  /// the matrix, row sums (rules B1 to B3 of Docs/Formats.md); one pass over the bitmap.
   /// - Throws: `unsupportedType` for another format, `corruptTensor` when the contents contradict each other.
   public init(_ tensor: PackedTensor) throws(WeightFileError) {
     try tensor.checkFormat(isOneOf: [.bitmapBF16, .bitmapInt8])
@@ -49,7 +49,8 @@ extension BitmapWeights {
 
 extension PackedTensor {
   /// The weights that kernels multiply by, whatever their format, using the parts in place; their contents are checked.
-  /// - Throws: `corruptTensor` when the contents contradict each other, `unsupportedType` for the plain formats, which no kernel reads.
+  /// - Throws: `corruptTensor` when the contents contradict each other, `unsupportedType` for the plain formats, which no kernel
+  ///   reads.
   public func weights() throws(WeightFileError) -> any PackedWeights {
     try checkFormat(isOneOf: [.bf16, .bitmapBF16, .bitmapInt8])
     return format == .bf16 ? try DenseWeights(self) : try BitmapWeights(self)

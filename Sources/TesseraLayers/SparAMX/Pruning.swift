@@ -2,17 +2,17 @@ public import Tessera
 
 /// Which weights of a linear layer to drop: how many, by what score, and among which others a weight is ranked.
 ///
-/// Of every `n` weights that are ranked together exactly `floor(sparsity * n)` become +0: those with the lowest scores, and of equal
-/// scores those with the lower index, as a stable sort has it. Zeros that are there already, -0 among them, go before everything
-/// else, so they count as pruned. The result depends on the matrix alone, not on how many threads took part.
+/// Of every `n` weights that are ranked together exactly `floor(sparsity * n)` become +0: those with the lowest scores, and of
+/// equal scores those with the lower index, as a stable sort has it. Zeros that are there already, -0 among them, go before
+/// everything else, so they count as pruned. The result depends on the matrix alone, not on how many threads took part.
 ///
 /// ```swift
 /// let pruning = Pruning(sparsity: 0.5, criterion: .wanda(activationNorms: norms))
 /// let sparse = try pruning.pruned(weights.span, outputs: 14336, inputs: 4096, on: executor)
 /// ```
 ///
-/// At 50 % of Llama-2-7B the choice of criterion decides: Wanda's README gives a WikiText perplexity of 5.12 dense, 6.42 pruned by
-/// Wanda and 14.89 by magnitude.
+/// The criterion decides: for Llama-2-7B with half of its weights pruned, Wanda's README gives a WikiText perplexity of 6.42 by
+/// Wanda and 14.89 by magnitude, against 5.12 dense.
 public struct Pruning: Sendable, Equatable {
   /// What the score of a weight is.
   public enum Criterion: Sendable, Equatable {

@@ -2,17 +2,17 @@ internal import Tessera
 
 /// A matrix of weights, ranked by |weight| * norm of its column, that can drop the lowest of them in linear time.
 ///
-/// The selection is a radix select: it never sorts. A score becomes a key of 31 bits, read as three digits from the top; counting
-/// how often each value of a digit occurs tells in which value the threshold lies, and only keys that begin like the threshold are
-/// counted for the next digit.
+/// The selection is a radix select: it never sorts. A score becomes a key of 31 bits, read as three digits from the top. Counting
+/// how often each value of a digit occurs tells in which value the threshold lies, and only keys that begin like the threshold
+/// are counted for the next digit.
 struct ScoredMatrix {
   let weights: UnsafeMutablePointer<BFloat16>
   let norms: UnsafePointer<Float>
   let outputs: Int
   let inputs: Int
 
-  /// 0 for a zero weight, otherwise 1 + the bits of the score. Floats that are not negative are ordered as their bits are, and the
-  /// largest score, infinity, gives 0x7F80_0001, so 31 bits hold every key. The 1 puts zeros before weights whose norm is 0.
+  /// 0 for a zero weight, otherwise 1 + the bits of the score. Floats that are not negative are ordered as their bits are, and
+  /// the largest score, infinity, gives 0x7F80_0001, so 31 bits hold every key. The 1 puts zeros before weights whose norm is 0.
   @inline(__always)
   private func key(_ weight: BFloat16, _ norm: Float) -> UInt32 {
     let magnitude = BFloat16(bits: weight.bits & 0x7FFF)

@@ -6,9 +6,9 @@ public import Tessera
 /// weights are expanded on their way to the arithmetic, which stays dense. At sparsity s a layer reads 2 (1 - s) + 1/8 bytes per
 /// weight in bfloat16, (1 - s) + 1/8 in int8, where dense bfloat16 reads 2: at 50 % at most 1.78 and 3.2 times less.
 ///
-/// Unlike the published code, the packed weights do not depend on a thread count: starts are kept per panel of 16 outputs, so one copy
-/// serves any number of threads, rows of x and instruction set, and any shape is legal. The bias is added, and int8 steps are
-/// max|row| / 127 without a clamp.
+/// Unlike the published code, the packed weights do not depend on a thread count: starts are kept per panel of 16 outputs, so
+/// one copy serves any number of threads, rows of x and instruction set, and any shape is legal. The bias is added, and int8
+/// steps are max|row| / 127 without a clamp.
 ///
 /// ```swift
 /// let layer = try SparAMXLinear(
