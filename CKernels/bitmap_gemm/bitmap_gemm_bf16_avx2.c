@@ -1,4 +1,4 @@
-// bitmap_gemm of bf16 weights, AVX2: 8 weights at a time through a table of byte shuffles. Three rows of x at a time; for more the
+// bitmap_gemm of bf16 weights, AVX2: 8 weights at a time through a table of byte shuffles. Four rows of x at a time; for more the
 // panel is expanded once into scratch and multiplied from there.
 #include "ck_bitmap_gemm.h"
 #include "support/isa.h"
@@ -52,7 +52,7 @@ static void expanded_panel(const ck_gemm_call *call, const ck_bitmap_weights *w,
     for (size_t m = 0; m < call->m; m += CK_DOT_ROWS) {
         const size_t rows = call->m - m < CK_DOT_ROWS ? call->m - m : CK_DOT_ROWS;
 #define CK_CALL(R) ck_dot_bf16_panel(call, dense, m, panel, R)
-        CK_FOR_ROWS_3(rows, CK_CALL)
+        CK_FOR_ROWS_4(rows, CK_CALL)
 #undef CK_CALL
     }
 }
@@ -69,7 +69,7 @@ void ck_bitmap_gemm_bf16_avx2(const ck_gemm_call *call, const ck_bitmap_weights 
             continue;
         }
 #define CK_CALL(R) fused_panel(call, w, panel, R)
-        CK_FOR_ROWS_3(call->m, CK_CALL)
+        CK_FOR_ROWS_4(call->m, CK_CALL)
 #undef CK_CALL
     }
 }

@@ -1,4 +1,4 @@
-// dense_gemm, AVX2. Up to 3 rows of x at a time against a panel; for more the panel is read again from the L2 cache.
+// dense_gemm, AVX2. Up to 4 rows of x at a time against a panel; for more the panel is read again from the L2 cache.
 #include "ck_dense_gemm.h"
 #include "support/isa.h"
 
@@ -18,7 +18,7 @@ void ck_dense_gemm_avx2(const ck_gemm_call *call, const ck_dense_weights *w, siz
         for (size_t m = 0; m < call->m; m += CK_DOT_ROWS) {
             const size_t rows = call->m - m < CK_DOT_ROWS ? call->m - m : CK_DOT_ROWS;
 #define CK_CALL(R) ck_dot_bf16_panel(call, values, m, panel, R)
-            CK_FOR_ROWS_3(rows, CK_CALL)
+            CK_FOR_ROWS_4(rows, CK_CALL)
 #undef CK_CALL
         }
     }

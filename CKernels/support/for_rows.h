@@ -1,11 +1,12 @@
 // CALL(rows) with the count of rows of x known to the compiler, so that accumulators live in registers.
 #pragma once
 
-#define CK_FOR_ROWS_3(rows, CALL)                                                                                                 \
+#define CK_FOR_ROWS_4(rows, CALL)                                                                                                 \
     switch (rows) {                                                                                                               \
     case 1: CALL(1); break;                                                                                                       \
     case 2: CALL(2); break;                                                                                                       \
     case 3: CALL(3); break;                                                                                                       \
+    case 4: CALL(4); break;                                                                                                       \
     }
 
 #define CK_FOR_ROWS_12(rows, CALL)                                                                                                \
