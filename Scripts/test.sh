@@ -1,91 +1,102 @@
 #!/usr/bin/env bash
 # Every test, in the order that fails soonest: Scripts/test.sh runs all stages, Scripts/test.sh STAGE... some of them.
-# A stage's output goes to .build-logs/STAGE.log; here appear its name, its time, the test runners' closing lines and, when it
-# fails, what it said last. VERBOSE=1 shows everything.
 #
-# Each stage builds in a folder of its own (.build-STAGE), because its compiler flags are its own.
+# A stage writes into .build-logs/STAGE.log. Here appear its name, its time and its closing lines or, when it fails, its errors and
+# what it said last; VERBOSE=1 shows everything. Each stage builds in a folder of its own, .build-STAGE, with flags of its own.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
-all_stages='portable debug O0 undefined address thread traits release'
-strict=(-Xswiftc -warnings-as-errors)
+all_stages='portable debug undefined address thread traits release fuzz'
+fuzz_seconds=${FUZZ_SECONDS:-15}
 
-# A stage returns 0 when it passed, 77 when this machine cannot run it; then it has said why in its last line.
+# What a stage returns when this machine lacks what it needs. It has then said so in its last line.
 cannot_run=77
 
 stage_lint() { Scripts/lint.sh; }
 
-# The C target alone: every variant without Swift, here and, cross-compiled, on arm64, where only the portable kernels exist.
+# C without Swift: all of it with warnings as errors; every variant against exact integers, here and on arm64 under an emulator.
 stage_portable() {
-    build_portable .build-portable/native && .build-portable/native || return
-    local arm64=(--target=aarch64-linux-gnu -fuse-ld=lld -static -fsanitize=undefined -fsanitize-trap=undefined)
-    [ "$(uname -sm)" = 'Linux x86_64' ] || { echo 'arm64 is not cross-compiled on this machine'; return 0; }
-    command -v qemu-aarch64-static >/dev/null && [ -e /usr/aarch64-linux-gnu/lib/libc.a ] ||
-        { echo 'arm64: needs qemu-user-static and gcc-aarch64-linux-gnu'; return $cannot_run; }
-    build_portable .build-portable/arm64 "${arm64[@]}" && qemu-aarch64-static .build-portable/arm64
-}
-
-build_portable() { # PROGRAM FLAG...
-    local clang sources
+    local clang
     clang=$(dirname "$(readlink -f "$(command -v swift)")")/clang
     [ -x "$clang" ] || clang=clang
-    sources=$(find CKernels -name '*.c')
     mkdir -p .build-portable
-    "$clang" "${@:2}" -std=c17 -O2 -D_GNU_SOURCE -Wall -Wextra -Werror -ICKernels -ICKernels/include -pthread \
-        -o "$1" Tests/Portable/scalar_checks.c $sources -lm
+
+    find Tests/CKernelChecks Tests/EmulatedKernels -name '*.c' -print0 |
+        xargs -0 "$clang" -fsyntax-only "${c_flags[@]}" -ITests/CKernelChecks/include -ITests/EmulatedKernels{,/include} || return
+    build_portable native && .build-portable/native || return
+
+    [ "$(uname -sm)" = 'Linux x86_64' ] || return 0
+    if ! command -v qemu-aarch64-static >/dev/null || [ ! -e /usr/aarch64-linux-gnu/lib/libc.a ]; then
+        echo 'arm64 needs qemu-user-static, gcc-aarch64-linux-gnu and libc6-dev-arm64-cross'
+        return $cannot_run
+    fi
+    build_portable arm64 --target=aarch64-linux-gnu -fuse-ld=lld -static -fsanitize=undefined -fsanitize-trap=undefined &&
+        qemu-aarch64-static .build-portable/arm64
 }
 
-stage_debug() { swift_test debug "${strict[@]}"; }
-stage_release() { swift_test release -c release -Xswiftc -enable-testing "${strict[@]}"; }
+c_flags=(-std=c17 -O2 -D_GNU_SOURCE -Wall -Wextra -Werror -ICKernels -ICKernels/include)
 
-# The kernels as the compiler leaves them without optimisation: what only -O0 shows.
-stage_O0() { swift_test O0 -Xcc -O0; }
-
-# Trap mode needs no run-time library, which Swift's link on Linux does not offer; C is the only language it concerns.
-stage_undefined() { swift_test undefined -Xcc -fsanitize=undefined -Xcc -fsanitize-trap=undefined; }
-stage_address() { swift_test address --sanitize=address; }
-stage_thread() { swift_test thread --sanitize=thread --filter ThreadPool; }
-
-# Without hwloc and libnuma: the topology that we read ourselves.
-stage_traits() { swift_test traits --disable-default-traits --filter 'Machine|Topology|ThreadPool'; }
-
-swift_test() { # FOLDER ARGUMENT...
-    swift test --scratch-path ".build-$1" "${@:2}" </dev/null
+build_portable() { # PROGRAM FLAG...
+    find CKernels -name '*.c' -print0 |
+        xargs -0 "$clang" "${c_flags[@]}" "${@:2}" -pthread -o ".build-portable/$1" Tests/Portable/scalar_checks.c -lm
 }
 
-# What must not drown in a log: the runners' closing lines, and variants that this machine could not run.
-closing_lines() { grep -E 'Test run with|Executed [0-9]+ tests|scalar_checks:|[Ss]kipped' "$1" | sort -u | tail -n 12; }
+stage_debug() { swift_test debug '' -Xswiftc -warnings-as-errors; }
+stage_release() { swift_test release '' -c release -Xswiftc -enable-testing -Xswiftc -warnings-as-errors; }
 
-run_stage() {
+# Undefined behaviour traps, for which no run-time library is needed. The kernels are compiled without optimisation here, for what
+# only -O0 shows, and because the optimiser takes a minute over the checks in unrolled loops.
+stage_undefined() { swift_test undefined '' -Xcc -O0 -Xcc -fsanitize=undefined -Xcc -fsanitize-trap=undefined; }
+
+stage_address() { swift_test address '' --sanitize=address; }
+stage_thread() { swift_test thread ThreadPool --sanitize=thread; }
+
+# Without hwloc and libnuma: the machine as we read it ourselves.
+stage_traits() { swift_test traits 'Machine|Topology|ThreadPool' --disable-default-traits; }
+
+stage_fuzz() { Tests/Fuzz/run.sh "$fuzz_seconds"; }
+
+swift_test() { # FOLDER FILTER FLAG...
+    local flags=(--scratch-path ".build-$1" "${@:3}")
+    swift build --product TesseraPackageTests "${flags[@]}" </dev/null &&
+        swift test --skip-build ${2:+--filter "$2"} "${flags[@]}" </dev/null
+}
+
+# What must not drown in a log: the runners' closing lines, and what they skipped.
+closing_lines() {
+    grep -E 'Test run with|scalar_checks:|[Ss]kipped|^== |^stat::number_of_executed_units' "$1" | sort -u | head -n 20
+}
+
+first_errors() { grep -E 'error:|✘|Fatal|ERROR: |: warning: ' "$1" | head -n 40; }
+
+run_stage() { # STAGE
     local log=.build-logs/$1.log begin=$SECONDS status result
     printf '== %s\n' "$1"
     if [ -n "${VERBOSE:-}" ]; then "stage_$1" 2>&1 | tee "$log"; else "stage_$1" >"$log" 2>&1; fi
     status=$?
-    if [ $status = 0 ] && grep -q ": warning: .*" "$log"; then
-        echo 'warnings count as errors:' && grep ': warning: ' "$log" | sort -u && status=1
-    fi
+    # Warnings of the linker and of C count too, which no flag of SwiftPM turns into errors.
+    [ $status != 0 ] || ! grep -q '^/.*: warning: ' "$log" || status=1
     case $status in
     0) result=passed && closing_lines "$log" ;;
-    "$cannot_run") result='not run' && tail -n 1 "$log" && not_run="$not_run $1" ;;
-    *) result=FAILED && failed="$failed $1" && grep -E 'error:|✘|Fatal|ERROR: ' "$log" | head -n 40; tail -n 40 "$log" ;;
+    "$cannot_run") result='not run' not_run="$not_run $1" && tail -n 1 "$log" ;;
+    *) result=FAILED failed=$1 && first_errors "$log" && tail -n 40 "$log" ;;
     esac
     printf -- '-- %s %s, %d s\n' "$1" "$result" $((SECONDS - begin))
-    [ "$result" != FAILED ]
 }
 
 stages=("$@")
 [ $# != 0 ] || read -ra stages <<<"$all_stages"
 for stage in "${stages[@]}"; do
-    [ "$(type -t "stage_$stage")" = function ] || { echo "no stage $stage; there are: $all_stages" >&2; exit 2; }
+    [ "$(type -t "stage_$stage")" = function ] || { echo "no stage $stage; there are: lint $all_stages" >&2; exit 2; }
 done
 
 mkdir -p .build-logs
-failed= not_run=
+failed='' not_run=''
 for stage in "${stages[@]}"; do
-    run_stage "$stage" || break
+    run_stage "$stage"
+    [ -z "$failed" ] || { echo "FAILED: $failed, after $SECONDS s; all of it in .build-logs/$failed.log"; exit 1; }
 done
 
 [ -z "$not_run" ] || echo "not run on this machine:$not_run"
-[ -z "$failed" ] || { echo "FAILED:$failed after $SECONDS s (.build-logs$(printf '/%s.log' $failed))"; exit 1; }
-[ -z "$not_run" ] || [ -z "${CI:-}" ] || { echo 'under CI every stage must run'; exit 1; }
-echo "all stages passed, $SECONDS s"
+[ -z "$not_run" ] || [ -z "${CI:-}" ] || { echo 'FAILED: in CI every stage has to run'; exit 1; }
+echo "all stages passed, $SECONDS s: ${stages[*]}"

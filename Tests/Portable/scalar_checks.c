@@ -236,7 +236,14 @@ int main(void) {
                 free_problem(&p);
             }
     ck_pool_destroy(pool);
-    printf("scalar_checks: %zu runs, %zu results exact, instruction sets 0x%x, %d threads\n", runs, compared,
-           (unsigned)ck_isa_detect(), THREADS);
+#if defined(__x86_64__)
+    const char *const architecture = "x86-64";
+#elif defined(__aarch64__)
+    const char *const architecture = "arm64";
+#else
+    const char *const architecture = "this architecture";
+#endif
+    printf("scalar_checks: %s, instruction sets 0x%x, %d threads: %zu runs, all %zu results exact\n", architecture,
+           (unsigned)ck_isa_detect(), THREADS, runs, compared);
     return 0;
 }
