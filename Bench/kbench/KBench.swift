@@ -74,14 +74,23 @@ struct KBench: ParsableCommand {
   @Flag(help: "Let a debug build write figures.")
   var allowDebug = false
 
-  mutating func run() throws {
-    let console = Console(printsTables: json != "-" && plot != "-")
-    do throws(BenchError) {
-      try execute(console)
+  /// Every mistake is one line; help keeps its own form.
+  static func main() {
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch let error as BenchError {
+      Console(printsTables: false).warn("\(error)")
+      exit(withError: ExitCode(error.exitCode))
     } catch {
-      console.warn("\(error)")
-      throw ExitCode(error.exitCode)
+      guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
+      Console(printsTables: false).warn("\(message(for: error)); kbench --help lists the options")
+      exit(withError: ExitCode.validationFailure)
     }
+  }
+
+  func run() throws {
+    try execute(Console(printsTables: json != "-" && plot != "-"))
   }
 
   private func execute(_ console: Console) throws(BenchError) {

@@ -20,6 +20,9 @@ struct LayerFile {
     source = try LayerFile.reading { () throws(WeightFileError) in try openWeights(path) }
   }
 
+  /// Without folders.
+  var name: String { source.path.split(separator: "/").last.map(String.init) ?? source.path }
+
   /// The matrices of the model's blocks, in the order of the file.
   var blockLayers: [Layer] {
     get throws(BenchError) {
@@ -63,14 +66,13 @@ struct LayerFile {
 
 extension Bench {
   /// Random matrices of the shapes asked for, or of each shape in the file the first matrix.
-  func matrixSources() throws(BenchError) -> [MatrixSource] {
+  func matrixSources(in file: LayerFile?) throws(BenchError) -> [MatrixSource] {
     let (seed, pool) = (settings.seed, executor.pool)
-    guard let path = settings.weightFile else {
+    guard let file else {
       return settings.shapes.map { shape in
         MatrixSource(shape: shape) { SourceMatrix(random: shape, seed: seed, on: pool) }
       }
     }
-    let file = try LayerFile(path)
     var sources: [MatrixSource] = []
     for layer in try file.blockLayers
     where (settings.shapes.isEmpty || settings.shapes.contains(layer.shape))
@@ -80,7 +82,7 @@ extension Bench {
     }
     guard !sources.isEmpty else {
       throw BenchError.failed(
-        "\(path) holds no block layer of the shapes \(settings.shapes.map(\.description).joined(separator: ", "))")
+        "\(file.source.path) holds no block layer of the shapes \(settings.shapes.map(\.description).joined(separator: ", "))")
     }
     return sources
   }

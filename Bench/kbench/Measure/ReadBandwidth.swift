@@ -19,7 +19,7 @@ final class ReadBandwidth {
   private var checksum: UInt64 = 0
 
   /// About what a large layer takes, so that starting and ending the threads weighs as little as in a kernel's run.
-  private static let wantedPieceBytes = 128 << 20
+  private static let wantedPieceBytes = 64 << 20
 
   /// - Parameter byteCount: memory to rotate through, at least `wantedPieceBytes` of it unless it is less.
   init(byteCount: Int, features: InstructionSet, pool: ThreadPool) throws(TesseraError) {

@@ -27,6 +27,7 @@ struct ArgumentReader {
       throw .usage("--min-time \(command.minTime): seconds from 0 to 3600")
     }
     guard !command.markdown || command.list else { throw .usage("--markdown goes with --list") }
+    guard command.json != "-" || command.plot != "-" else { throw .usage("--json - and --plot - would share standard output") }
     try readMatrices(into: &settings)
     settings.isa = try isaChoice()
     settings.isHot = command.hot
@@ -64,7 +65,7 @@ struct ArgumentReader {
     case "best": return .best
     case "all": return .all
     default:
-      let choice = ISAChoice.named(command.isa.split(separator: ",").map(String.init))
+      let choice = ISAChoice.named(command.isa.split(separator: ",", omittingEmptySubsequences: false).map(String.init))
       let selection = KernelSelection(features: Machine.current.instructionSets)
       for format in WeightFormat.allCases {
         do throws(TesseraError) {

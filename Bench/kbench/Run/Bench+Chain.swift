@@ -2,9 +2,10 @@ internal import Tessera
 
 /// All linear layers of a model one after the other, each with its own weights: what a token costs before attention.
 extension Bench {
-  func runChains() throws(BenchError) {
-    if let path = settings.weightFile {
-      try runChain(try chain(ofFile: path))
+  /// - Parameter file: whose layers to use instead of the presets'.
+  func runChains(_ file: LayerFile?) throws(BenchError) {
+    if let file {
+      try runChain(try chain(of: file))
     } else {
       for preset in settings.presets { try runChain(try chain(of: preset)) }
     }
@@ -37,8 +38,7 @@ extension Bench {
     return Chain(name: preset.name, layers: layers, blockCount: preset.blockCount, head: head.first, packings: packings)
   }
 
-  private func chain(ofFile path: String) throws(BenchError) -> Chain {
-    let file = try LayerFile(path)
+  private func chain(of file: LayerFile) throws(BenchError) -> Chain {
     let packings = settings.packings
     var layers: [[WeightCopies]] = []
     for layer in try file.blockLayers {
@@ -48,8 +48,7 @@ extension Bench {
     let head = try file.head.map { layer throws(BenchError) in
       try copies(of: try file.matrix(layer), packings: [(.bf16, nil)], count: 1)
     }
-    let name = path.split(separator: "/").last.map(String.init) ?? path
-    return Chain(name: name, layers: layers, blockCount: 1, head: head?.first, packings: packings)
+    return Chain(name: file.name, layers: layers, blockCount: 1, head: head?.first, packings: packings)
   }
 
   private func copies(

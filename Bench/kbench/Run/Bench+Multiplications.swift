@@ -3,10 +3,10 @@ internal import TesseraModels
 
 /// Multiplications by one matrix at a time, all formats and kernels of a shape in turn.
 extension Bench {
-  func runMultiplications() throws(BenchError) {
+  func runMultiplications(_ sources: [MatrixSource]) throws(BenchError) {
     let formats = settings.formats.filter { settings.operations.contains(BenchOperation($0.operation)) }
     guard !formats.isEmpty else { return }
-    for source in try matrixSources() {
+    for source in sources {
       let matrix = try source.load()
       let copies = try packedCopies(of: matrix)
       for (index, rows) in settings.rows.enumerated() {

@@ -30,14 +30,19 @@ final class Bench {
   }
 
   func run() throws(BenchError) {
+    // What can fail for reasons of the arguments fails now, not after minutes.
+    try checkpoint(report)
+    let layers = try settings.weightFile.map { path throws(BenchError) in try LayerFile(path) }
+    let sources = try matrixSources(in: layers)
+
     let load = ForeignLoad()
     console.heading(Table.header)
     try setUpBandwidth()
     if settings.operations.contains(.forkJoin) { measureForkJoin() }
     if settings.isChain {
-      try runChains()
+      try runChains(layers)
     } else {
-      try runMultiplications()
+      try runMultiplications(sources)
     }
     finishBandwidth(load)
     console.clearProgress()

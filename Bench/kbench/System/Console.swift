@@ -69,20 +69,34 @@ struct Console {
 enum OutputText {
   /// Replaces a file in one step, or writes standard output for `-`.
   static func save(_ text: String, to path: String) throws(BenchError) {
-    if path == "-" { return put(text, on: STDOUT_FILENO) }
-    do {
-      try text.write(toFile: path, atomically: true, encoding: .utf8)
-    } catch {
-      throw BenchError.failed("\(path) cannot be written: \(error); give a file in a folder that exists")
+    if path == "-" {
+      put(text, on: STDOUT_FILENO)
+      return
+    }
+    let draft = path + ".part"
+    let descriptor = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else { throw cannotWrite(path) }
+    let isComplete = put(text, on: descriptor)
+    guard close(descriptor) == 0, isComplete, rename(draft, path) == 0 else {
+      let error = cannotWrite(path)
+      unlink(draft)
+      throw error
     }
   }
 
-  static func put(_ text: String, on descriptor: Int32) {
+  private static func cannotWrite(_ path: String) -> BenchError {
+    .failed("\(path) cannot be written: \(String(cString: strerror(errno))); name a file in a folder of your own")
+  }
+
+  /// Whether all of it could be written.
+  @discardableResult
+  static func put(_ text: String, on descriptor: Int32) -> Bool {
     var bytes = Array(text.utf8)[...]
     while !bytes.isEmpty {
       let written = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-      guard written > 0 else { return }
+      guard written > 0 else { return false }
       bytes = bytes.dropFirst(written)
     }
+    return true
   }
 }
