@@ -69,6 +69,12 @@ let package = Package(
     .testTarget(
       name: "TesseraTests", dependencies: ["Tessera", "CKernels", "KernelChecks", "EmulatedKernels"],
       swiftSettings: swiftFlags),
+    .testTarget(
+      name: "KBenchTests",
+      dependencies: [
+        "kbench", "Tessera", "CKernels", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: swiftFlags),
     .testTarget(name: "TesseraLayersTests", dependencies: ["TesseraLayers", "Tessera"], swiftSettings: swiftFlags),
     .testTarget(name: "TesseraModelsTests", dependencies: ["TesseraModels", "Tessera"], swiftSettings: swiftFlags),
   ],

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import KernelChecks
 internal import Tessera
 
 @main
@@ -25,6 +26,10 @@ struct KBench: ParsableCommand {
 
   @Flag(help: "Print what is known of this machine, and the kernels chosen on it.")
   var machine = false
+
+  @Flag(
+    help: "Check the kernels with the randomised tests of the test suite, and measure nothing. --op, --isa and --seed narrow it.")
+  var check = false
 
   @Option(help: "Operations, separated by commas: read_bandwidth, fork_join, dense_gemm, bitmap_gemm.")
   var op: String?
@@ -99,6 +104,7 @@ struct KBench: ParsableCommand {
       console.line(Listing.kernels(markdown: markdown, features: Machine.current.instructionSets))
       return
     }
+    if check { return try runChecks(settings, console) }
     if BuildInfo.isDebug, json != nil || plot != nil, !allowDebug {
       throw BenchError.usage("a debug build gives no figures worth keeping; build with -c release, or say --allow-debug")
     }
@@ -110,7 +116,8 @@ struct KBench: ParsableCommand {
       if let json { try report.write(to: json) }
       return
     }
-    console.line("\(executor.machine.model), \(executor.pool.threadCount) threads, \(BuildInfo.mode) build. \(Table.legend)")
+    console.line("\(executor.machine.model), \(executor.pool.threadCount) threads, \(BuildInfo.mode) build")
+    console.line(Table.legend)
     let bench = Bench(settings: settings, executor: executor, console: console, report: report) { report throws(BenchError) in
       if let json, json != "-" { try report.write(to: json) }
     }
@@ -119,6 +126,18 @@ struct KBench: ParsableCommand {
     if json == "-" { try report.write(to: "-") }
     if let plot { try OutputText.save(Plot(report.rows, title: plotTitle(executor)).svg, to: plot) }
     if !report.errors.isEmpty { throw BenchError.wrongKernels(report.errors.count) }
+  }
+
+  private func runChecks(_ settings: Settings, _ console: Console) throws(BenchError) {
+    let features = Machine.current.instructionSets
+    let variants = settings.isa.checkedVariants.filter { settings.formats.contains($0.format) }
+    let operations = Tessera.Operation.allCases.filter { settings.operations.contains(BenchOperation($0)) }
+    let report = runKernelChecks(
+      of: variants, operations: operations, features: features, seed: seed,
+      progress: { console.progress("checking \($0.variant), \($0.index + 1) of \($0.count)") })
+    console.line("\(report)")
+    guard !report.variants.isEmpty else { throw .usage("--check: no kernel of these --op, --format and --isa runs here") }
+    guard report.passed else { throw .wrongKernels(report.variants.count { $0.failureCount > 0 }) }
   }
 
   private func plotTitle(_ executor: Executor) -> String {

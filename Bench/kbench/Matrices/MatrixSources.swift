@@ -20,8 +20,11 @@ struct LayerFile {
     source = try LayerFile.reading { () throws(WeightFileError) in try openWeights(path) }
   }
 
-  /// Without folders.
-  var name: String { source.path.split(separator: "/").last.map(String.init) ?? source.path }
+  /// Without folders and extension.
+  var name: String {
+    let file = source.path.split(separator: "/").last.map(String.init) ?? source.path
+    return file.lastIndex(of: ".").map { String(file[..<$0]) } ?? file
+  }
 
   /// The matrices of the model's blocks, in the order of the file.
   var blockLayers: [Layer] {

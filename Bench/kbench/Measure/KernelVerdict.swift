@@ -37,12 +37,12 @@ enum KernelVerdict {
     return accuracy
   }
 
-  /// In units of sum |w||x|. Products of bfloat16 are exact in float32, so only additions round: at most one per element of k, in one
-  /// chain, and one more when the reference is rounded. Of the worst case gamma_d and the random walk 4 sqrt(d) u the smaller one is
-  /// used, because the worst case would let a dropped element pass. int8 sums are exact; scaling them rounds a few times.
+  /// In units of sum |w||x|, by Docs/Numerics.md: K + 2 roundings are enough for any order of additions, and the reference adds two of
+  /// its own. Of the worst case gamma(d) and the alarm 4 sqrt(d) u the smaller one holds, because the worst case of a long row would
+  /// let a dropped element pass. int8 results and their reference are each within gamma(3).
   static func bound(of variant: KernelVariant, inputs: Int) -> Double {
     let unit = 0x1p-24
-    let roundings = variant.format == .bitmapInt8 ? 8.0 : Double(inputs + 2)
+    let roundings = variant.format == .bitmapInt8 ? 6.0 : Double(inputs + 4)
     return min(roundings * unit / (1 - roundings * unit), 4 * roundings.squareRoot() * unit)
   }
 

@@ -32,7 +32,8 @@ enum Table {
 
   static func line(_ row: ResultRow) -> String {
     columns.map { column in
-      let text = column.cell(row)
+      let full = column.cell(row)
+      let text = column.isText && full.count > column.width ? full.prefix(column.width - 2) + ".." : full
       return column.isText ? text.leftAligned(column.width) : text.rightAligned(column.width)
     }.joined(separator: " ")
   }

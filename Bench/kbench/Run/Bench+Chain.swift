@@ -4,6 +4,7 @@ internal import Tessera
 extension Bench {
   /// - Parameter file: whose layers to use instead of the presets'.
   func runChains(_ file: LayerFile?) throws(BenchError) {
+    guard !settings.packings.isEmpty else { return }
     if let file {
       try runChain(try chain(of: file))
     } else {
@@ -88,6 +89,12 @@ extension Bench {
   }
 
   private func runChain(_ chain: Chain) throws(BenchError) {
+    let weights = chain.layers.joined().reduce(chain.head?.byteCount ?? 0) { $0 + $1.byteCount }
+    if weights < workingSetBytes {
+      note(
+        "\(chain.name): all its weights take \(binarySize(weights)), less than \(binarySize(workingSetBytes)): caches may hold a part"
+      )
+    }
     for rows in settings.rows {
       let title = "\(chain.name) chain, M = \(rows)"
       let io = ChainBuffers(
@@ -121,7 +128,8 @@ extension Bench {
       results.fillSpeedups()
       add(results)
       for row in results {
-        console.line("  \(Table.formatName(row)) \(row.isa): \(fixed(row.median * 1e3, 2)) ms per token step of \(rows) rows")
+        let unit = rows == 1 ? "ms per token" : "ms for a step of \(rows) tokens"
+        console.line("  \(Table.formatName(row)) \(row.isa): \(fixed(row.median * 1e3, 2)) \(unit)")
       }
       try checkpoint(report)
     }

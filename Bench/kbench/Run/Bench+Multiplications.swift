@@ -4,8 +4,7 @@ internal import TesseraModels
 /// Multiplications by one matrix at a time, all formats and kernels of a shape in turn.
 extension Bench {
   func runMultiplications(_ sources: [MatrixSource]) throws(BenchError) {
-    let formats = settings.formats.filter { settings.operations.contains(BenchOperation($0.operation)) }
-    guard !formats.isEmpty else { return }
+    guard !settings.packings.isEmpty else { return }
     for source in sources {
       let matrix = try source.load()
       let copies = try packedCopies(of: matrix)
@@ -25,7 +24,7 @@ extension Bench {
   }
 
   private func packedCopies(of matrix: SourceMatrix) throws(BenchError) -> [Packing] {
-    let packings = settings.packings.filter { settings.operations.contains(BenchOperation($0.format.operation)) }
+    let packings = settings.packings
     let budget = try copyBytes(for: matrix, packings: packings.count)
     var result: [Packing] = []
     for (format, sparsity) in packings {

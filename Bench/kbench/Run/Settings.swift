@@ -16,9 +16,9 @@ struct Settings {
   var seed: UInt64 = 1
   var weightFile: String?
 
-  /// The formats to measure at each sparsity that makes a difference to them.
+  /// The formats of the wanted operations, each at every sparsity that makes a difference to it.
   var packings: [(format: WeightFormat, sparsity: Double?)] {
-    formats.flatMap { format in
+    formats.filter { operations.contains(BenchOperation($0.operation)) }.flatMap { format in
       format.isSparse ? sparsities.map { (format, $0) } : [(format, nil)]
     }
   }
@@ -66,6 +66,16 @@ enum ISAChoice {
         }
       }
       return chosen
+    }
+  }
+
+  /// What `--check` runs: everything, or the kernels of the given names and levels.
+  var checkedVariants: [KernelVariant] {
+    guard case .named(let names) = self else { return KernelVariant.all }
+    return KernelVariant.all.filter { variant in
+      names.contains { name in
+        name == variant.name || (try? ISALevel(name))?.admits(variant.instructionSets, tag: variant.isaTag) == true
+      }
     }
   }
 

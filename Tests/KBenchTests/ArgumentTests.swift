@@ -1,0 +1,40 @@
+import ArgumentParser
+import Tessera
+import Testing
+
+@testable import kbench
+
+@Suite struct ArgumentTests {
+  private func settings(_ arguments: String...) throws -> Settings {
+    try ArgumentReader(KBench.parse(arguments)).settings()
+  }
+
+  @Test func defaultsAreOneBlockOfLlama() throws {
+    let settings = try settings()
+    #expect(settings.shapes.map(\.description) == ["4096x4096", "1024x4096", "14336x4096", "4096x14336"])
+    #expect(settings.rows == [1, 4, 16])
+    #expect(settings.packings.map(\.sparsity) == [nil, 0.5, 0.5])
+  }
+
+  @Test func shapesAndPresetsMix() throws {
+    let settings = try settings("--shape", "100x70,smollm2-135m,192x576", "--m", "2", "--sparsity", "0,1", "--op", "bitmap_gemm")
+    #expect(settings.shapes.map(\.description) == ["100x70", "192x576", "576x576", "1536x576", "576x1536"])
+    #expect(settings.packings.map(\.format) == [.bitmapBF16, .bitmapBF16, .bitmapInt8, .bitmapInt8])
+  }
+
+  @Test(arguments: [
+    (["--shape", "12x"], "--shape 12x"), (["--shape", "0x5"], "--shape 0x5"), (["--shape", ""], "--shape"),
+    (["--preset", "gpt-9"], "gpt-9"), (["--m", "0"], "'0'"), (["--m", "1,,2"], "''"), (["--m", "1e3"], "'1e3'"),
+    (["--op", "gemm"], "'gemm'"), (["--format", "fp4"], "'fp4'"), (["--sparsity", "1.5"], "'1.5'"),
+    (["--sparsity", "nan"], "'nan'"), (["--threads=-1"], "-1"), (["--min-time=-2"], "-2"), (["--isa", "avx1024"], "'avx1024'"),
+    (["--isa", "avx2,"], "''"), (["--markdown"], "--list"), (["--chain", "--shape", "16x16"], "--chain"),
+    (["--json", "-", "--plot", "-"], "--plot"),
+  ])
+  func mistakesNameTheCulprit(arguments: [String], culprit: String) throws {
+    let command = try KBench.parse(arguments)
+    let error = #expect(throws: BenchError.self) { try ArgumentReader(command).settings() }
+    #expect(error?.exitCode == 64)
+    #expect(error?.description.contains(culprit) == true, "\(error?.description ?? "")")
+    #expect(error?.description.contains("\n") == false)
+  }
+}
