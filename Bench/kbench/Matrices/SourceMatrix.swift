@@ -1,4 +1,5 @@
 internal import Tessera
+internal import TesseraLayers
 
 /// A weight matrix before it is packed: row-major bfloat16.
 struct SourceMatrix {
@@ -34,21 +35,21 @@ struct SourceMatrix {
   }
 
   /// The same matrix with a fraction of its weights set to zero: random ones if the weights are random, else the smallest of each row.
-  func pruned(_ sparsity: Double, seed: UInt64, on pool: ThreadPool) -> SourceMatrix {
+  func pruned(_ sparsity: Double, seed: UInt64, on executor: Executor) throws(TesseraError) -> SourceMatrix {
+    if tensor != nil {
+      let kept = try Pruning(sparsity: sparsity).pruned(
+        values.span, outputs: shape.outputs, inputs: shape.inputs, on: executor)
+      return SourceMatrix(shape: shape, tensor: tensor, values: kept)
+    }
     var values = values
     values.withUnsafeMutableBufferPointer { target in
-      let all = target
-      pool.run(parts: shape.outputs) { row, _ in
-        let row = (index: row, weights: UnsafeMutableBufferPointer(rebasing: all[row * shape.inputs..<(row + 1) * shape.inputs]))
-        if tensor == nil {
-          var generator = SplitMix64(seed: ~seed, stream: row.index)
-          for column in row.weights.indices where generator.unit() < sparsity { row.weights[column] = .zero }
-        } else {
-          zeroSmallest(row.weights, count: Int((sparsity * Double(shape.inputs)).rounded()))
-        }
+      let weights = target
+      executor.pool.run(parts: shape.outputs) { row, _ in
+        var generator = SplitMix64(seed: ~seed, stream: row)
+        for index in row * shape.inputs..<(row + 1) * shape.inputs where generator.unit() < sparsity { weights[index] = .zero }
       }
     }
-    return SourceMatrix(shape: shape, tensor: tensor, values: values)
+    return SourceMatrix(shape: shape, tensor: nil, values: values)
   }
 
   private init(shape: Shape, tensor: String?, values: [BFloat16]) {
@@ -59,35 +60,18 @@ struct SourceMatrix {
 
   /// Packs the matrix; formats that store every element ignore `sparsity`.
   func packed(
-    as format: WeightFormat, sparsity: Double?, seed: UInt64, on pool: ThreadPool
+    as format: WeightFormat, sparsity: Double?, seed: UInt64, on executor: Executor
   ) throws(TesseraError) -> any CopyableWeights {
     switch format {
     case .bf16:
       return try DenseWeights(packing: values.span, outputs: shape.outputs, inputs: shape.inputs)
     case .bitmapBF16:
-      let sparse = pruned(sparsity ?? 0, seed: seed, on: pool)
+      let sparse = try pruned(sparsity ?? 0, seed: seed, on: executor)
       return try BitmapWeights(packing: sparse.values.span, outputs: shape.outputs, inputs: shape.inputs)
     case .bitmapInt8:
-      let sparse = pruned(sparsity ?? 0, seed: seed, on: pool).values.map { Float($0) }
+      let sparse = try pruned(sparsity ?? 0, seed: seed, on: executor).values.map { Float($0) }
       return try BitmapWeights(quantizing: sparse.span, outputs: shape.outputs, inputs: shape.inputs)
     }
-  }
-}
-
-/// Sets the `count` weights of smallest magnitude to zero; of equal ones the first.
-private func zeroSmallest(_ weights: UnsafeMutableBufferPointer<BFloat16>, count: Int) {
-  let magnitudes = weights.map { $0.bits & 0x7FFF }.sorted()
-  guard count > 0 else { return }
-  let threshold = magnitudes[min(count, magnitudes.count) - 1]
-  var equal = magnitudes[..<count].count { $0 == threshold }
-  for index in weights.indices {
-    let magnitude = weights[index].bits & 0x7FFF
-    guard magnitude <= threshold else { continue }
-    if magnitude == threshold {
-      guard equal > 0 else { continue }
-      equal -= 1
-    }
-    weights[index] = .zero
   }
 }
 

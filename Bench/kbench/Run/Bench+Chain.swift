@@ -59,7 +59,7 @@ extension Bench {
     for (format, sparsity) in packings {
       result.append(
         try attempt { () throws(TesseraError) in
-          let packed = try matrix.packed(as: format, sparsity: sparsity, seed: settings.seed, on: pool)
+          let packed = try matrix.packed(as: format, sparsity: sparsity, seed: settings.seed, on: executor)
           return try WeightCopies(of: packed, count: count, on: pool)
         })
     }

@@ -30,7 +30,7 @@ extension Bench {
     for (format, sparsity) in packings {
       console.progress("\(matrix.shape): packing \(format)")
       let copies = try attempt { () throws(TesseraError) in
-        let packed = try matrix.packed(as: format, sparsity: sparsity, seed: settings.seed, on: pool)
+        let packed = try matrix.packed(as: format, sparsity: sparsity, seed: settings.seed, on: executor)
         return try WeightCopies(of: packed, byteCount: budget, on: pool)
       }
       result.append(Packing(format: format, sparsity: sparsity, copies: copies))
