@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Writes a results page from reports of kbench: what was run, every row, and the goals beside what was reached.
+
+    python3 Bench/results/page.py Bench/results/NAME.json... > Bench/results/NAME.md
+
+Each report keeps its own section; nothing is averaged over reports.
+"""
+
+import json
+import pathlib
+import sys
+
+LARGE, TALL, SMALL = (14336, 4096), (4096, 14336), (1024, 4096)
+
+
+class Report:
+    def __init__(self, path):
+        content = json.loads(pathlib.Path(path).read_text())
+        self.path, self.machine, self.rows = pathlib.Path(path).name, content["machine"], content["results"]
+
+    def find(self, fmt, shape, m, sparsity=None, op=None):
+        """The fastest row of a format, or None."""
+        rows = [
+            row
+            for row in self.rows
+            if row["format"] == fmt and (row["n"], row["k"]) == shape and row["m"] == m and op in (None, row["op"])
+            and (sparsity is None or row.get("sparsity") is not None and abs(row["sparsity"] - sparsity) < 1e-6)
+        ]
+        return min(rows, key=lambda row: row["seconds_median"], default=None)
+
+    def chains(self):
+        return [row for row in self.rows if "chain" in str(row.get("shape", "")) or row["op"] == "chain"]
+
+
+def ratio(numerator, denominator):
+    return numerator["seconds_median"] / denominator["seconds_median"] if numerator and denominator else None
+
+
+def goals(report):
+    """(what, goal, reached or None, whether more is better)."""
+    def dense(shape, m):
+        return report.find("bf16", shape, m)
+
+    def half(shape, m, fmt="bitmap-bf16"):
+        return report.find(fmt, shape, m, 0.5)
+
+    def roof(row):
+        return row and row["roofline_fraction"]
+
+    yield "dense bf16, 14336x4096, M=1: fraction of the roofline", 0.95, roof(dense(LARGE, 1)), True
+    yield "dense bf16, 14336x4096: M=8 over M=1", 1.1, ratio(dense(LARGE, 8), dense(LARGE, 1)), False
+    yield "bitmap bf16 50%, 14336x4096, M=1: fraction of the roofline", 0.92, roof(half(LARGE, 1)), True
+    yield "bitmap bf16 50%, 4096x14336, M=1: fraction of the roofline", 0.92, roof(half(TALL, 1)), True
+    yield "bitmap bf16 50%, 1024x4096, M=1: fraction of the roofline", 0.75, roof(half(SMALL, 1)), True
+    yield "bitmap bf16 50%, 14336x4096, M=1: times faster than dense", 1.7, ratio(dense(LARGE, 1), half(LARGE, 1)), True
+    yield (
+        "bitmap bf16 70%, 14336x4096, M=1: times faster than dense", 2.6,
+        ratio(dense(LARGE, 1), report.find("bitmap-bf16", LARGE, 1, 0.7)), True,
+    )
+    yield "bitmap bf16 50%, 14336x4096: M=16 over M=1", 1.05, ratio(half(LARGE, 16), half(LARGE, 1)), False
+    yield "bitmap bf16 50%, 14336x4096: M=32 over M=1", 1.15, ratio(half(LARGE, 32), half(LARGE, 1)), False
+    yield "bitmap bf16 50%, 14336x4096, M=512: over dense", 1.1, ratio(half(LARGE, 512), dense(LARGE, 512)), False
+    yield (
+        "bitmap int8 50%, 14336x4096, M=1: times faster than dense bf16", 3.0,
+        ratio(dense(LARGE, 1), half(LARGE, 1, "bitmap-int8")), True,
+    )
+    fork = next((row for row in report.rows if row["op"] == "fork_join"), None)
+    limit = 2e-6 if fork and fork["threads"] <= 2 else 5e-6
+    yield "fork and join, us", limit * 1e6, fork and fork["seconds_median"] * 1e6, False
+
+
+def number(value, digits=2):
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def section(report):
+    machine = report.machine
+    description = machine.get("description", {})
+    print(f"## {description.get('model', report.path)}, {report.rows[0]['threads'] if report.rows else '?'} threads\n")
+    for key in ("date", "command", "commandLine", "revision", "build", "compiler"):
+        if machine.get(key):
+            value = machine[key] if isinstance(machine[key], str) else " ".join(map(str, machine[key]))
+            print(f"- {key}: `{value}`")
+    print(f"- report: [{report.path}]({report.path})\n")
+    rows = [goal for goal in goals(report) if goal[2] is not None]
+    if rows:
+        print("| goal | wanted | reached | |\n|---|---|---|---|")
+        for what, wanted, reached, more in rows:
+            met = reached >= wanted if more else reached <= wanted
+            print(f"| {what} | {'at least' if more else 'at most'} {wanted:g} | {number(reached)} | {'met' if met else 'missed'} |")
+        print()
+    print("| operation | format | zeros | kernel | shape | M | time, us | GB/s | of roofline | x dense bf16 |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for row in report.rows:
+        sparsity = "-" if row.get("sparsity") is None else f"{100 * row['sparsity']:.0f}%"
+        speedup = row.get("speedup_vs_dense_bf16")
+        print(
+            f"| {row['op']} | {row['format']} | {sparsity} | {row['isa']} | {row['shape']} | {row['m'] or '-'} "
+            f"| {1e6 * row['seconds_median']:.1f} | {number(row.get('gbps'), 1)} | {number(row.get('roofline_fraction'))} "
+            f"| {number(speedup)} |"
+        )
+    print()
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    print("# Measured\n")
+    print("Written by page.py from the reports named below. Cold weights, medians; how it is measured: Docs/Benchmarks.md.\n")
+    for path in sys.argv[1:]:
+        section(Report(path))
+
+
+main()
