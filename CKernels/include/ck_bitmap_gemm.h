@@ -25,7 +25,8 @@ typedef struct {
 //   int8: 64 bits per quadruple, bit = 4 * row + (k & 3)     128 bytes of bitmap = 64 k of 16 rows = one AMX B tile
 //
 // The values follow in the same order without gaps; a panel's values begin at offsets[panel].
-// bf16 elements are stored when any bit of them is set, so -0 is kept; int8 when they are not 0.
+// bf16 elements are stored when any bit of them is set, so -0 is kept; int8 when they are not 0. int8 sums are int32: k is at most
+// 131071.
 size_t ck_bitmap_bytes(size_t n, size_t k, ck_type type);            // 0 when the size overflows
 size_t ck_bitmap_values_bytes(uint64_t count, ck_type type);         // 0 when the size overflows
 

@@ -39,7 +39,7 @@ struct CheckedKernel {
     }
     var address: UInt = 0
     let room = scratchBytes == 0 ? nil : scratch.base
-    let signal: UnsafePointer<CChar>?? =
+    let outcome: UnsafePointer<CChar>?? =
       switch variant.kernel {
       case .dense(var kernel):
         operands.withDense { weights in
@@ -50,12 +50,15 @@ struct CheckedKernel {
           ck_check_run_bitmap(&kernel, &call, weights, panels.lowerBound, panels.upperBound, room, &address)
         }
       }
-    guard let signal else { throw CheckFailure(reason: "the kernel reads other weights than \(operands.format)") }
-    if let signal {
-      throw CheckFailure(reason: "\(String(cString: signal)) at 0x\(String(address, radix: 16)), panels \(panels), \(rows) rows")
+    guard let outcome else { throw CheckFailure(reason: "the kernel reads other weights than \(operands.format)") }
+    if let complaint = outcome.map({ String(cString: $0) }) {
+      let place = operands.place(of: address) ?? y.place(of: address, name: "y") ?? scratch.place(of: address, name: "scratch")
+      throw CheckFailure(reason: "\(complaint)\(place.map { " \($0)" } ?? ""), panels \(panels), \(rows) rows")
     }
     if let fault = modelFault() { throw CheckFailure(reason: "\(fault), panels \(panels), \(rows) rows") }
-    guard scratch.surroundingsAreUntouched else { throw CheckFailure(reason: "wrote beyond its \(scratchBytes) bytes of scratch") }
+    guard scratch.surroundingsAreUntouched else {
+      throw CheckFailure(reason: "wrote beyond its \(scratchBytes) bytes of scratch")
+    }
   }
 
   /// The same on all threads of a pool, each with an equal share of the panels.

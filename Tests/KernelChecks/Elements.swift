@@ -46,7 +46,8 @@ struct Elements {
     bias = (0..<n).map { _ in whole ? Float(random.integer(-99, 99)) : random.unit() * 2 - 1 }
   }
 
-  /// Signed zeros, the smallest and largest denormals, the smallest and largest normals, infinities, a quiet and a signalling NaN.
+  /// A negative zero, the smallest and largest denormals, the smallest and largest normals, infinities, a quiet and a signalling
+  /// NaN.
   private static let specialBits: [UInt16] = [
     0x8000, 0x0001, 0x807F, 0x0080, 0x7F7F, 0xFF7F, 0x7F80, 0xFF80, 0x7FC0, 0x7F81,
   ]

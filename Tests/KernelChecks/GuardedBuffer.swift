@@ -62,5 +62,14 @@ final class GuardedBuffer: @unchecked Sendable {
     return true
   }
 
+  /// Where an address lies in or around this buffer, which messages call `name`; nil when it is far from it.
+  func place(of address: UInt, name: String) -> String? {
+    let start = UInt(bitPattern: mapping.baseAddress)
+    guard address >= start, address < start + UInt(mapping.count) else { return nil }
+    let offset = Int(address) - Int(bitPattern: base)
+    if offset < 0 { return "\(-offset) bytes before \(name)" }
+    return offset < byteCount ? "at byte \(offset) of \(name)" : "\(offset - byteCount) bytes beyond \(name)"
+  }
+
   func pointer<Element>(to _: Element.Type) -> UnsafeMutablePointer<Element> { base.assumingMemoryBound(to: Element.self) }
 }

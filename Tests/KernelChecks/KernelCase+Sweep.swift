@@ -3,8 +3,8 @@ internal import Tessera
 // Which cases a kernel meets: a sweep by construction, then random ones.
 
 extension KernelCase {
-  // One less, one and one more than each block size of the kernels: 3 and 12 rows in registers, tiles of 16, 32 and 64 rows, 512 rows
-  // of prefill; panels of 16; steps of 32 or 64 elements of k, blocks of 16 steps.
+  // Around each block size of the kernels: 4 and 12 rows in registers, tiles of 16, 32 and 64 rows, 512 rows of prefill; panels
+  // of 16 rows, 4 or 8 of them at a time; steps of 32 or 64 elements of k, blocks of 16 steps.
   private static let everyM = Array(1...13) + [15, 16, 17, 31, 32, 33, 34, 47, 48, 49, 63, 64, 65, 96, 127]
   private static let everyN = [1, 15, 16, 17, 31, 33, 48, 127]
   private static let everyK = [1, 2, 3, 4, 5, 31, 32, 33, 63, 64, 65, 127, 128, 511, 513, 1031]
@@ -31,13 +31,19 @@ extension KernelCase {
       }
     }
     for (m, n, k) in largeShapes {
-      for elements in [Elements.integers, variant.format == .bitmapInt8 ? .extremes : .positive] { add(.values, m, n, k, elements) }
+      for elements in [Elements.integers, variant.format == .bitmapInt8 ? .extremes : .positive] {
+        add(.values, m, n, k, elements)
+      }
     }
     let drifting: Elements = variant.format == .bitmapInt8 ? .integers : .uniform
-    for m in Array(1...33) + [48, 49, 64, 65, 127] { add(.rows, m, random.pick([1, 17, 40]), random.pick([33, 130, 513]), drifting) }
+    for m in Array(1...33) + [48, 49, 64, 65, 127] {
+      add(.rows, m, random.pick([1, 17, 40]), random.pick([33, 130, 513]), drifting)
+    }
     for n in everyN + [273] { add(.splits, random.pick([1, 4, 13, 65]), n, random.pick([33, 130, 513]), drifting) }
     for threads in [1, 2, 3, 5] {
-      for m in [1, 4, 33, 65] { add(.threads, m, random.pick([1, 31, 100, 273]), random.pick([33, 513]), drifting, threads: threads) }
+      for m in [1, 4, 33, 65] {
+        add(.threads, m, random.pick([1, 31, 100, 273]), random.pick([33, 513]), drifting, threads: threads)
+      }
     }
     return cases
   }

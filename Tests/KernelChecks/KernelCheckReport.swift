@@ -11,7 +11,7 @@ public struct KernelCheckReport: Sendable {
     public let name: String
     public internal(set) var cases = 0
     public internal(set) var failureCount = 0
-    /// The first few.
+    /// The first few of each kind of check.
     public internal(set) var failures: [Failure] = []
     /// The largest rounding error, as a fraction of the bound that Docs/Numerics.md proves; 0 for exact arithmetic.
     public internal(set) var worstShareOfBound = 0.0
@@ -21,7 +21,7 @@ public struct KernelCheckReport: Sendable {
 
     init(_ variant: KernelVariant) { name = variant.name }
 
-    private static let mostFailures = 5
+    private static let mostFailuresOfAKind = 3
 
     mutating func add(_ kernelCase: KernelCase, _ outcome: Result<Oracle.Shares, CheckFailure>) {
       cases += 1
@@ -31,7 +31,8 @@ public struct KernelCheckReport: Sendable {
         worstShareOfAlarm = max(worstShareOfAlarm, shares.alarm)
       case .failure(let failure):
         failureCount += 1
-        if failures.count < Variant.mostFailures { failures.append(Failure(case: kernelCase, reason: failure.reason)) }
+        let ofTheKind = failures.count { $0.case.check == kernelCase.check }
+        if ofTheKind < Variant.mostFailuresOfAKind { failures.append(Failure(case: kernelCase, reason: failure.reason)) }
       }
     }
   }

@@ -15,7 +15,7 @@ struct Operands {
   /// The buffers stay alive as long as the pointers into them.
   private enum Weights {
     case dense(values: GuardedBuffer)
-    case bitmap(ck_bitmap_weights, buffers: [GuardedBuffer])
+    case bitmap(ck_bitmap_weights, buffers: [(name: String, buffer: GuardedBuffer)])
   }
 
   /// nil when the system refuses memory.
@@ -97,8 +97,10 @@ struct Operands {
     ck_bitmap_pack(
       source, k, type, n, k, 0, counts.count, offsets, bitmap.base, values.base,
       scales == nil ? nil : rowSum.pointer(to: Int32.self))
-    let buffers = [bitmap, values, starts, rowScale, rowSum]
-    for buffer in buffers { buffer.freeze() }
+    let buffers = [
+      ("bitmap", bitmap), ("values", values), ("offsets", starts), ("row_scale", rowScale), ("row_sum", rowSum),
+    ]
+    for (_, buffer) in buffers { buffer.freeze() }
     return .bitmap(
       ck_bitmap_weights(
         type: type, bitmap: bitmap.base, values: values.base, offsets: starts.pointer(to: UInt64.self),
@@ -114,6 +116,17 @@ struct Operands {
       x_scale: type == .CK_INT8 ? UnsafePointer(xScale.pointer(to: Float.self) + row) : nil,
       bias: bias.map { UnsafePointer($0.pointer(to: Float.self)) }, y: y.base, y_stride: kernelCase.n + kernelCase.yGap,
       y_type: kernelCase.output == .float32 ? .CK_F32 : .CK_BF16)
+  }
+
+  /// Where a fault happened, in terms of the operands.
+  func place(of address: UInt) -> String? {
+    var buffers: [(name: String, buffer: GuardedBuffer)] = [("x", x), ("x_scale", xScale)]
+    if let bias { buffers.append(("bias", bias)) }
+    switch weights {
+    case .dense(let values): buffers.append(("values", values))
+    case .bitmap(_, let parts): buffers += parts
+    }
+    return buffers.lazy.compactMap { $0.buffer.place(of: address, name: $0.name) }.first
   }
 
   /// Calls body with the packed weights as the kernels of one operation know them.

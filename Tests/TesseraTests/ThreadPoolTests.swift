@@ -39,7 +39,7 @@ private final class Slots: @unchecked Sendable {
 }
 
 /// A host thread, which Swift concurrency would not promise: its tasks may run one after the other.
-private func onHostThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
+func onHostThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
   final class Start: Sendable {
     let number: Int
     let body: @Sendable (Int) -> Void

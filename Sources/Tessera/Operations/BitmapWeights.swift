@@ -17,6 +17,9 @@ public struct BitmapWeights: PackedWeights {
   /// int8 only: `outputs` Int32, the sum of each row's values.
   public let rowSum: MemoryRegion?
 
+  /// The longest int8 rows whose sums fit an Int32 whatever the codes are: 128 * 127 * 131,071 < 2^31.
+  public static let mostInt8Inputs = 131_071
+
   /// Packs a row-major matrix of bfloat16; an element is stored when any bit of it is set, so -0 survives.
   /// - Parameters:
   ///   - weights: `outputs * inputs` elements, row after row, all finite.
@@ -37,9 +40,12 @@ public struct BitmapWeights: PackedWeights {
   }
 
   /// Quantises a row-major matrix to int8, each row symmetrically with step max|row| / 127, and packs what is not 0 afterwards.
-  /// - Throws: as `init(packing:)`.
+  /// - Throws: as `init(packing:)`; `invalidShape` also for more than `mostInt8Inputs` inputs.
   public init(quantizing weights: Span<Float>, outputs: Int, inputs: Int, bias: [Float]? = nil) throws(TesseraError) {
     try checkShape("bitmap weights", rows: outputs, columns: inputs)
+    guard inputs <= BitmapWeights.mostInt8Inputs else {
+      throw .invalidShape(what: "int8 weights", rows: outputs, columns: inputs)
+    }
     guard weights.count == outputs * inputs else {
       throw .sizeMismatch(what: "bitmap weights", expected: outputs * inputs, got: weights.count)
     }
@@ -83,6 +89,9 @@ public struct BitmapWeights: PackedWeights {
     try checkPart("values", values, byteCount: ck_bitmap_values_bytes(count, type))
     if let bias { try checkPart("bias", bias, byteCount: outputs * 4) }
     if type == .CK_INT8 {
+      guard inputs <= BitmapWeights.mostInt8Inputs else {
+        throw .invalidShape(what: "int8 weights", rows: outputs, columns: inputs)
+      }
       guard let rowScale, let rowSum else { throw .sizeMismatch(what: "row scales and sums", expected: outputs, got: 0) }
       try checkPart("row scales", rowScale, byteCount: outputs * 4)
       try checkPart("row sums", rowSum, byteCount: outputs * 4)

@@ -24,10 +24,14 @@ public struct KernelSelection: Sendable, Hashable {
       && (level?.admits(variant.instructionSets, tag: variant.isaTag) ?? true)
   }
 
-  /// The kernel for `rows` rows of x.
+  /// The kernel for `rows` rows of x. A level that names a kernel's tag gets that kernel, also for fewer rows than it pays from.
   public func variant(for format: WeightFormat, rows: Int) -> KernelVariant {
     let rows = pinnedRows ?? rows
-    guard let chosen = KernelVariant.all(for: format).first(where: { allows($0) && rows >= $0.minRows }) else {
+    guard
+      let chosen = KernelVariant.all(for: format).first(where: { candidate in
+        allows(candidate) && (rows >= candidate.minRows || candidate.isaTag == level?.exactTag)
+      })
+    else {
       preconditionFailure("the list of \(format) kernels ends without a scalar reference")
     }
     return chosen

@@ -16,8 +16,9 @@ void ck_check_dot_int8(const int8_t *x, const int8_t *w, size_t m, size_t n, siz
 
 // Calls a kernel. Returns NULL, or what it did wrong: the signal that it raised (*address then says where), or a changed
 // floating-point control register.
-const char *_Nullable ck_check_run_dense(const ck_dense_gemm_variant *variant, const ck_gemm_call *call, const ck_dense_weights *w,
-                                         size_t panel_begin, size_t panel_end, void *_Nullable scratch, uintptr_t *address);
+const char *_Nullable ck_check_run_dense(const ck_dense_gemm_variant *variant, const ck_gemm_call *call,
+                                         const ck_dense_weights *w, size_t panel_begin, size_t panel_end, void *_Nullable scratch,
+                                         uintptr_t *address);
 const char *_Nullable ck_check_run_bitmap(const ck_bitmap_gemm_variant *variant, const ck_gemm_call *call,
                                           const ck_bitmap_weights *w, size_t panel_begin, size_t panel_end,
                                           void *_Nullable scratch, uintptr_t *address);
