@@ -28,5 +28,5 @@ lint:
 	@Scripts/lint.sh
 
 format:
-	@swift format --in-place --parallel --recursive Package.swift Sources Tests Bench
+	@swift format --in-place --parallel --recursive Package.swift Sources Tests Bench Examples
 	@Scripts/clang-format.sh -i
