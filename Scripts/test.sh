@@ -6,7 +6,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 
-all_stages='portable debug undefined address thread traits release fuzz'
+all_stages='portable debug sanitize thread traits release fuzz'
 fuzz_seconds=${FUZZ_SECONDS:-15}
 
 # What a stage returns when this machine lacks what it needs. It has then said so in its last line.
@@ -44,11 +44,12 @@ build_portable() { # PROGRAM FLAG...
 stage_debug() { swift_test debug '' -Xswiftc -warnings-as-errors; }
 stage_release() { swift_test release '' -c release -Xswiftc -enable-testing -Xswiftc -warnings-as-errors; }
 
-# Undefined behaviour traps, for which no run-time library is needed. The kernels are compiled without optimisation here, for what
-# only -O0 shows, and because the optimiser takes a minute over the checks in unrolled loops.
-stage_undefined() { swift_test undefined '' -Xcc -O0 -Xcc -fsanitize=undefined -Xcc -fsanitize-trap=undefined; }
+# Addresses and, in C, undefined behaviour, which traps: that needs no run-time library. The kernels are compiled without
+# optimisation here, for what only -O0 shows and because the optimiser takes minutes over the checks in unrolled loops.
+stage_sanitize() {
+    swift_test sanitize '' --sanitize=address -Xcc -O0 -Xcc -fsanitize=undefined -Xcc -fsanitize-trap=undefined
+}
 
-stage_address() { swift_test address '' --sanitize=address; }
 stage_thread() { swift_test thread ThreadPool --sanitize=thread; }
 
 # Without hwloc and libnuma: the machine as we read it ourselves.
