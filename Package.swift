@@ -69,7 +69,7 @@ let package = Package(
     .executableTarget(
       name: "ReadmeExample", dependencies: ["Tessera", "TesseraLayers"], path: "Examples/Readme", swiftSettings: swiftFlags),
     .testTarget(
-      name: "TesseraTests", dependencies: ["Tessera", "CKernels", "KernelChecks", "EmulatedKernels"],
+      name: "TesseraTests", dependencies: ["Tessera", "CKernels", "KernelChecks", "EmulatedKernels", "ReadmeExample"],
       swiftSettings: swiftFlags),
     .testTarget(
       name: "KBenchTests",
