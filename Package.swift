@@ -58,7 +58,9 @@ let package = Package(
       swiftSettings: swiftFlags),
     .target(
       name: "EmulatedKernels", dependencies: ["CKernels"], path: "Tests/EmulatedKernels",
-      cSettings: [.headerSearchPath("../../CKernels"), .headerSearchPath("."), .define("_GNU_SOURCE", .when(platforms: [.linux]))]),
+      cSettings: [
+        .headerSearchPath("../../CKernels"), .headerSearchPath("."), .define("_GNU_SOURCE", .when(platforms: [.linux])),
+      ]),
     .executableTarget(
       name: "kbench",
       dependencies: [
