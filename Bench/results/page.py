@@ -105,7 +105,7 @@ def section(report):
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    print("# Measured\n")
+    print(f"# {pathlib.Path(sys.argv[1]).stem.rsplit('-', 1)[0]}\n")
     print("Written by page.py from the reports named below. Cold weights, medians; how it is measured: Docs/Benchmarks.md.\n")
     for path in sys.argv[1:]:
         section(Report(path))
