@@ -47,7 +47,8 @@ stage_release() { swift_test release '' -c release -Xswiftc -enable-testing -Xsw
 # Addresses and, in C, undefined behaviour, which traps: that needs no run-time library. The kernels are compiled without
 # optimisation here, for what only -O0 shows and because the optimiser takes minutes over the checks in unrolled loops.
 stage_sanitize() {
-    swift_test sanitize '' --sanitize=address -Xcc -O0 -Xcc -fsanitize=undefined -Xcc -fsanitize-trap=undefined
+    LSAN_OPTIONS=suppressions=$PWD/Scripts/leaks.supp \
+        swift_test sanitize '' --sanitize=address -Xcc -O0 -Xcc -fsanitize=undefined -Xcc -fsanitize-trap=undefined
 }
 
 stage_thread() { swift_test thread ThreadPool --sanitize=thread; }
@@ -75,8 +76,8 @@ run_stage() { # STAGE
     printf '== %s\n' "$1"
     if [ -n "${VERBOSE:-}" ]; then "stage_$1" 2>&1 | tee "$log"; else "stage_$1" >"$log" 2>&1; fi
     status=$?
-    # Warnings of the linker and of C count too, which no flag of SwiftPM turns into errors.
-    [ $status != 0 ] || ! grep -q '^/.*: warning: ' "$log" || status=1
+    # Warnings of C count too, which no flag of SwiftPM turns into errors.
+    [ $status != 0 ] || ! grep -q "^$PWD/.*: warning: " "$log" || status=1
     case $status in
     0) result=passed && closing_lines "$log" ;;
     "$cannot_run") result='not run' not_run="$not_run $1" && tail -n 1 "$log" ;;
