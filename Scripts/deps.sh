@@ -1,6 +1,6 @@
 #!/bin/sh
-# Sees that what the build needs is there, and with `deps.sh test` also what the stages of `make test` need. Installs what is missing
-# through apt as root, or with a sudo that asks nothing; elsewhere it says in one line what to install.
+# Sees that what the build needs is there, and with `deps.sh test` also what the stages of `make test` need. Installs what is
+# missing through apt as root, or with a sudo that asks nothing; elsewhere it says in one line what to install.
 # Fails only for what the build itself cannot do without.
 set -u
 
@@ -40,7 +40,8 @@ fi
 if [ "$root" != none ]; then
     echo "deps: installing$required$optional"
     $root apt-get update -qq </dev/null
-    $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $required $optional </dev/null >/dev/null
+    $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $required $optional \
+        </dev/null >/dev/null
     look
 fi
 

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Every test, in the order that fails soonest: Scripts/test.sh runs all stages, Scripts/test.sh STAGE... some of them.
 #
-# A stage writes into .build-logs/STAGE.log. Here appear its name, its time and its closing lines or, when it fails, its errors and
-# what it said last; VERBOSE=1 shows everything. Each stage builds in a folder of its own, .build-STAGE, with flags of its own.
+# A stage writes into .build-logs/STAGE.log. Here appear its name, its time and its closing lines or, when it fails, its errors
+# and what it said last; VERBOSE=1 shows everything. Each stage builds in a folder of its own, .build-STAGE, with flags of its
+# own.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 
-all_stages='portable debug sanitize thread traits release fuzz'
+all_stages='lint portable debug sanitize thread traits release fuzz'
 fuzz_seconds=${FUZZ_SECONDS:-15}
 
 # What a stage returns when this machine lacks what it needs. It has then said so in its last line.

@@ -8,14 +8,14 @@ struct KBench: ParsableCommand {
     commandName: "kbench",
     abstract: "Measures Tessera's kernels on this machine: time, bandwidth, fraction of the roofline, error.",
     discussion: """
-      Weights are cold: copies rotate through three times the last-level cache or 1 GiB, whichever is more. Every kernel is compared \
-      with the scalar reference before it is timed; all formats and kernels of one shape take turns, and memory is read between \
-      them to know the roofline of the same minute. Medians are quoted.
+      Weights are cold: copies rotate through three times the last-level cache or 1 GiB, whichever is more. Every kernel is \
+      compared with the scalar reference before it is timed; all formats and kernels of one shape take turns, and memory is \
+      read between them to know the roofline of the same minute. Medians are quoted.
 
       Exit codes: 0 all is well; 1 a kernel was wrong; 2 the machine, its memory or a file lacks what was asked for; 64 the \
       arguments make no sense.
 
-      Environment: TESSERA_ISA caps the instruction sets, NO_COLOR turns colours off, TESSERA_REVISION names the source in reports.
+      Environment: TESSERA_ISA caps the instruction sets, NO_COLOR turns colours off, TESSERA_REVISION names the source.
       """)
 
   @Flag(help: "Print the table of operations and instruction sets.")

@@ -29,8 +29,8 @@ typedef struct {
     int copies;
     struct ggml_context *tensors;
     ggml_backend_buffer_t weights, activations, result;
-    struct ggml_cgraph **graphs; // one per copy
-    void *rows;                  // the weights in ggml's file order
+    struct ggml_cgraph **graphs;  // one per copy
+    void *rows;                   // the weights in ggml's file order
 } product;
 
 static ggml_backend_dev_t device;
@@ -195,7 +195,7 @@ static bool run_group(const peer_options *options, int64_t n, int64_t k, int64_t
         product *o = &states[prepared++];
         *o = (product){.kind = kind, .n = n, .k = k, .m = m, .copies = peer_copies(options, bytes)};
         prepare(o, orders[order]);
-        contenders[ready] = (peer_contender){kind->op, kind->format, variants[order], bytes,          o->copies, run,
+        contenders[ready] = (peer_contender){kind->op, kind->format, variants[order], bytes,      o->copies,  run,
                                              output,   weights,      slack(kind, k),  .state = o, .error = 0, .bound = 0};
         ready += peer_check(&contenders[ready], n, k, m);
     }

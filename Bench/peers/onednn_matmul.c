@@ -39,11 +39,11 @@ enum { KINDS = sizeof kinds / sizeof kinds[0] };
 typedef struct {
     const kind *kind;
     int64_t n, k, m;
-    double density; // of the weights; 1 unless they are packed
-    bool narrow;    // weights of 7 bits
+    double density;  // of the weights; 1 unless they are packed
+    bool narrow;     // weights of 7 bits
     dnnl_primitive_t primitive;
     dnnl_memory_t source, destination, source_scale, weight_scale;
-    dnnl_memory_t *weights; // distinct copies
+    dnnl_memory_t *weights;  // distinct copies
     int copies;
     size_t bytes;
 } matmul;
@@ -277,7 +277,7 @@ static bool run_group(const peer_options *options, int64_t n, int64_t k, int64_t
         prepared++;
         // Products of codes are whole numbers, so only the sums and the scales round: fp32 on the library's side.
         peer_slack slack = {.magnitude = (double)k * 0x1p-24, .result = 0x1p-22};
-        contenders[ready] = (peer_contender){kind->op, kind->format, kind->variant, o->bytes,   o->copies, run,
+        contenders[ready] = (peer_contender){kind->op, kind->format, kind->variant, o->bytes,   o->copies,  run,
                                              output,   weights,      slack,         .state = o, .error = 0, .bound = 0};
         ready += peer_check(&contenders[ready], n, k, m);
     }

@@ -27,9 +27,9 @@ static struct {
     peer_options options;
     row *rows;
     int row_count, groups_left;
-    int core_count; // that this process may use
+    int core_count;  // that this process may use
     double deadline;
-    double *passes; // seconds of every pass over the bandwidth buffer
+    double *passes;  // seconds of every pass over the bandwidth buffer
     int pass_count;
     void *buffer;
     size_t buffer_bytes, cache_bytes;
@@ -114,13 +114,13 @@ static int *allowed_cores(int *count) {
 
 // The last-level caches of these CPUs together; caches that CPUs share count once.
 static size_t cache_bytes(const int *cpus, int count) {
-    char(*seen)[256] = peer_allocate((size_t)count * sizeof *seen);
+    char (*seen)[256] = peer_allocate((size_t)count * sizeof *seen);
     size_t total = 0;
     int caches = 0;
     for (int c = 0; c < count; c++) {
         char path[128], line[256], shared[256] = "";
         size_t bytes = 0;
-        for (int index = 0; index < 8; index++) { // the system lists caches from the first level to the last
+        for (int index = 0; index < 8; index++) {  // the system lists caches from the first level to the last
             snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/cache/index%d/size", cpus[c], index);
             if (!read_line(path, line, sizeof line)) break;
             char *unit;
@@ -285,7 +285,7 @@ void peer_note(const char *key, const char *value) {
 
 // --- The matrices and the check -------------------------------------------------------------------------------------
 
-static uint64_t mixed(uint64_t i) { // the finaliser of splitmix64
+static uint64_t mixed(uint64_t i) {  // the finaliser of splitmix64
     i = (i + 0x9e3779b97f4a7c15u) * 0xbf58476d1ce4e5b9u;
     i = (i ^ i >> 27) * 0x94d049bb133111ebu;
     return i ^ i >> 31;
@@ -301,9 +301,7 @@ uint16_t peer_bf16(float value) {
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-int peer_copies(const peer_options *options, size_t bytes) {
-    return (int)((options->cold_bytes + bytes - 1) / bytes);
-}
+int peer_copies(const peer_options *options, size_t bytes) { return (int)((options->cold_bytes + bytes - 1) / bytes); }
 
 // Compares one output with its exact sum; keeps the error and the bound of the output that comes nearest to its bound.
 static void check_output(peer_contender *c, double y, const float *w, int64_t k, int64_t input, double *worst) {
@@ -389,8 +387,8 @@ static bool wants_more(const timing *t, double stop_at) {
 static void add_row(const peer_contender *c, timing *t, int64_t n, int64_t k, int64_t m, double bandwidth) {
     double middle = median(t->seconds, t->runs);
     bench.rows = grown(bench.rows, (size_t)bench.row_count, sizeof *bench.rows);
-    bench.rows[bench.row_count++] = (row){c->op, c->format, c->variant, n, k, m, c->bytes, t->runs, middle, t->seconds[0],
-                                          bandwidth, c->error, c->bound};
+    bench.rows[bench.row_count++] =
+        (row){c->op, c->format, c->variant, n, k, m, c->bytes, t->runs, middle, t->seconds[0], bandwidth, c->error, c->bound};
     char shape[48];
     snprintf(shape, sizeof shape, "%lldx%lld", (long long)n, (long long)k);
     peer_say("%12s M=%-4lld %-12s %-18s %10.1f us %7.1f GB/s %6.2f of the roofline  %4d runs  error %.1e (bound %.1e)", shape,
@@ -465,8 +463,8 @@ static void write_machine(FILE *out) {
 
 static row bandwidth_row(void) {
     double middle = median(bench.passes, bench.pass_count), least = bench.passes[0], bytes = (double)bench.buffer_bytes;
-    return (row){"read_bandwidth", "bytes", "c-loop", 0, 0, 0, bench.buffer_bytes, bench.pass_count,
-                 middle, least, bytes / least, NAN, NAN};
+    return (row){"read_bandwidth", "bytes", "c-loop",      0,   0,  0, bench.buffer_bytes, bench.pass_count,
+                 middle,           least,   bytes / least, NAN, NAN};
 }
 
 static void write_row(FILE *out, const row *r) {

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 typedef struct {
-    int64_t n, k; // outputs, inputs
+    int64_t n, k;  // outputs, inputs
 } peer_shape;
 
 typedef struct {
@@ -46,7 +46,7 @@ void peer_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int8_t peer_code(uint64_t i);
 bool peer_keeps(uint64_t i, double density);
 #define PEER_WEIGHT_SCALE 0x1p-10f
-#define PEER_INPUT_SCALE 0x1p-5f
+#define PEER_INPUT_SCALE  0x1p-5f
 
 uint16_t peer_bf16(float value);
 
@@ -63,14 +63,14 @@ typedef struct {
 
 typedef struct {
     const char *op, *format, *variant;
-    size_t bytes; // of one packed copy
+    size_t bytes;  // of one packed copy
     int copies;
     void (*run)(void *state, int copy);
-    const float *(*output)(void *state); // Y after the last run, M x N, rows contiguous
-    void (*weights)(void *state, int64_t row, float *w); // row `row` of the matrix that the packed copy stands for
+    const float *(*output)(void *state);                  // Y after the last run, M x N, rows contiguous
+    void (*weights)(void *state, int64_t row, float *w);  // row `row` of the matrix that the packed copy stands for
     peer_slack slack;
     void *state;
-    double error, bound; // filled by peer_check, in units of sum |x||w|
+    double error, bound;  // filled by peer_check, in units of sum |x||w|
 } peer_contender;
 
 // The copies that a contender of this size needs.

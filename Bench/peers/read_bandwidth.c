@@ -11,18 +11,18 @@
 #include <time.h>
 
 typedef struct {
-    pthread_mutex_t gate; // held until every thread exists: the barrier below counts on all of them
+    pthread_mutex_t gate;  // held until every thread exists: the barrier below counts on all of them
     int abandoned;
     pthread_barrier_t pass;
     int passes;
-    double *seconds; // one per pass, written by the first reader alone
+    double *seconds;  // one per pass, written by the first reader alone
 } crew;
 
 typedef struct {
     crew *crew;
     const uint64_t *words;
     size_t count;
-    int cpu; // -1: wherever the system puts it
+    int cpu;  // -1: wherever the system puts it
     int first;
     uint64_t sum;
 } reader;
@@ -95,7 +95,7 @@ int read_bandwidth_passes(const void *buffer, size_t bytes, int threads, const i
     }
     c.abandoned = started < threads;
     pthread_mutex_unlock(&c.gate);
-    volatile uint64_t sink = 0; // the sums must not look unused
+    volatile uint64_t sink = 0;  // the sums must not look unused
     for (int t = 0; t < started; t++) {
         pthread_join(handles[t], NULL);
         sink += readers[t].sum;

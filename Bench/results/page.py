@@ -87,7 +87,8 @@ def section(report):
         print("| goal | wanted | reached | |\n|---|---|---|---|")
         for what, wanted, reached, more in rows:
             met = reached >= wanted if more else reached <= wanted
-            print(f"| {what} | {'at least' if more else 'at most'} {wanted:g} | {number(reached)} | {'met' if met else 'missed'} |")
+            limit = f"{'at least' if more else 'at most'} {wanted:g}"
+            print(f"| {what} | {limit} | {number(reached)} | {'met' if met else 'missed'} |")
         print()
     print("| operation | format | zeros | kernel | shape | M | time, us | GB/s | of roofline | x dense bf16 |")
     print("|---|---|---|---|---|---|---|---|---|---|")

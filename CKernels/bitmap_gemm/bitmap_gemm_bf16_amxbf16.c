@@ -13,9 +13,9 @@ typedef struct amx_weights amx_weights;
 #define amx_dot(c, a, b) ck_tile_dot_bf16(c, a, b)
 #include "support/gemm_amx.h"
 
-#define BITMAP_MASK                  uint32_t
-#define BITMAP_VALUE                 uint16_t
-#define bitmap_expand(mask, value)   ck_expand_bf16(mask, value)
+#define BITMAP_MASK                uint32_t
+#define BITMAP_VALUE               uint16_t
+#define bitmap_expand(mask, value) ck_expand_bf16(mask, value)
 #include "support/bitmap_tiles_amx.h"
 
 CK_INLINE void amx_finish(const ck_gemm_call *call, const amx_weights *weights, size_t m, size_t panel, const char *c) {

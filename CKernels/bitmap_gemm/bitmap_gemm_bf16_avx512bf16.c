@@ -12,8 +12,7 @@ CK_ISA_BEGIN(avx512bf16)
 #include "support/dot_bf16_avx512.h"
 #include "support/expand_avx512.h"
 
-CK_INLINE void fused_panel(const ck_gemm_call *call, const ck_bitmap_weights *w, size_t panel,
-                                                              int rows) {
+CK_INLINE void fused_panel(const ck_gemm_call *call, const ck_bitmap_weights *w, size_t panel, int rows) {
     const size_t pairs = ck_k_padded(call->k, CK_BF16) / 2;
     const uint32_t *bitmap = (const uint32_t *)w->bitmap + panel * pairs;
     const uint16_t *value = (const uint16_t *)w->values + w->offsets[panel];

@@ -46,9 +46,10 @@ CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_bitmap_weights *w, 
     const char *x = (const char *)call->x + m0 * call->x_stride;
     __m256i acc[ROWS][4];
     CK_UNROLL
-    for (int m = 0; m < rows; m++)
+    for (int m = 0; m < rows; m++) {
         CK_UNROLL
         for (int part = 0; part < 4; part++) acc[m][part] = _mm256_setzero_si256();
+    }
     for (size_t quad = 0; quad < quads; quad++) {
         _mm_prefetch((const char *)value + CK_PREFETCH_BYTES, _MM_HINT_T0);
         CK_UNROLL
@@ -62,7 +63,7 @@ CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_bitmap_weights *w, 
         }
     }
     CK_UNROLL
-    for (int m = 0; m < rows; m++)
+    for (int m = 0; m < rows; m++) {
         CK_UNROLL
         for (size_t half = 0; half < 2; half++) {
             const __m256 sum = _mm256_cvtepi32_ps(sum_pairs(acc[m][2 * half], acc[m][2 * half + 1]));
@@ -71,6 +72,7 @@ CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_bitmap_weights *w, 
             const __m256 bias = ck_load8_avx2(call, call->bias, panel, half);
             ck_store8_avx2(call, m0 + (size_t)m, panel, half, _mm256_fmadd_ps(sum, scale, bias));
         }
+    }
 }
 
 void ck_bitmap_gemm_int8_avx2(const ck_gemm_call *call, const ck_bitmap_weights *w, size_t panel_begin, size_t panel_end,

@@ -56,9 +56,10 @@ void ck_bitmap_count(const void *w, size_t w_stride, ck_type type, size_t n, siz
     }
 }
 
-// One group of a panel: its mask, and its stored elements in bit order. Returns their number. Writes every element and advances past
-// those that are stored: half of the weights are zeros at random, which no branch predictor likes.
-static inline __attribute__((always_inline)) size_t pack_group(const uint32_t group[CK_PANEL_ROWS], ck_type type, uint64_t *mask, void *stored, int32_t *sums) {
+// One group of a panel: its mask, and its stored elements in bit order. Returns their number. Writes every element and advances
+// past those that are stored: half of the weights are zeros at random, which no branch predictor likes.
+static inline __attribute__((always_inline)) size_t pack_group(const uint32_t group[CK_PANEL_ROWS], ck_type type, uint64_t *mask,
+                                                               void *stored, int32_t *sums) {
     size_t count = 0;
     *mask = 0;
     for (size_t row = 0; row < CK_PANEL_ROWS; row++)
@@ -101,7 +102,8 @@ void ck_bitmap_pack(const void *w, size_t w_stride, ck_type type, size_t n, size
         if (type == CK_INT8)
             pack_panel((const uint8_t *)w + first, w_stride, CK_INT8, rows, k, mask_at, (uint8_t *)values + offsets[panel], sums);
         else
-            pack_panel((const uint16_t *)w + first, w_stride, CK_BF16, rows, k, mask_at, (uint8_t *)values + 2 * offsets[panel], sums);
+            pack_panel((const uint16_t *)w + first, w_stride, CK_BF16, rows, k, mask_at, (uint8_t *)values + 2 * offsets[panel],
+                       sums);
         if (row_sum) memcpy(row_sum + panel * CK_PANEL_ROWS, sums, rows * sizeof *sums);
     }
 }

@@ -2,8 +2,8 @@
 #include "ck_bitmap_gemm.h"
 #include "support/isa.h"
 
-#define CK_BITMAP_GEMM(fn, type, isa, min_m, scratch)                                                                                        \
-    size_t ck_##scratch(const ck_gemm_call *);                                                                                    \
+#define CK_BITMAP_GEMM(fn, type, isa, min_m, scratch)                                                                            \
+    size_t ck_##scratch(const ck_gemm_call *);                                                                                   \
     void ck_##fn(const ck_gemm_call *, const ck_bitmap_weights *, size_t, size_t, void *);
 #include "bitmap_gemm/variants.inc"
 #undef CK_BITMAP_GEMM

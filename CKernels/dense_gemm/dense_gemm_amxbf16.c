@@ -18,7 +18,8 @@ typedef struct {
 #include "support/gemm_amx.h"
 
 CK_INLINE void amx_open(amx_weights *weights, size_t panel, int panels) {
-    for (int slot = 0; slot < panels; slot++) weights->next[slot] = weights->values + (panel + (size_t)slot) * weights->panel_bytes;
+    for (int slot = 0; slot < panels; slot++)
+        weights->next[slot] = weights->values + (panel + (size_t)slot) * weights->panel_bytes;
 }
 
 CK_INLINE const char *amx_next(amx_weights *weights, int slot, int panels) {
@@ -29,8 +30,8 @@ CK_INLINE const char *amx_next(amx_weights *weights, int slot, int panels) {
     return tile;
 }
 
-// Copied, though tiles could be loaded where they lie: panels are a power of two apart for many k and would share a few sets of the L2
-// cache. The copy is read from there once for every 32 rows of x.
+// Copied, though tiles could be loaded where they lie: panels are a power of two apart for many k and would share a few sets of
+// the L2 cache. The copy is read from there once for every 32 rows of x.
 CK_INLINE void amx_block(amx_weights *weights, const amx_weight_block *block, char *room, amx_ahead *ahead) {
     const size_t bytes = block->steps * AMX_TILE_BYTES;
     const char *source = weights->values + block->first_panel * weights->panel_bytes + block->first_step * AMX_TILE_BYTES;

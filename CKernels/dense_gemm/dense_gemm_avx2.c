@@ -10,7 +10,8 @@ CK_ISA_BEGIN(avx2)
 #include "support/store_avx2.h"
 #include "support/dot_bf16_avx2.h"
 
-void ck_dense_gemm_avx2(const ck_gemm_call *call, const ck_dense_weights *w, size_t panel_begin, size_t panel_end, void *scratch) {
+void ck_dense_gemm_avx2(const ck_gemm_call *call, const ck_dense_weights *w, size_t panel_begin, size_t panel_end,
+                        void *scratch) {
     (void)scratch;
     const size_t panel_elements = CK_PANEL_ROWS * ck_k_padded(call->k, CK_BF16);
     for (size_t panel = panel_begin; panel < panel_end; panel++) {

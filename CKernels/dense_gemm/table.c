@@ -2,8 +2,8 @@
 #include "ck_dense_gemm.h"
 #include "support/isa.h"
 
-#define CK_DENSE_GEMM(fn, isa, min_m, scratch)                                                                                        \
-    size_t ck_##scratch(const ck_gemm_call *);                                                                                    \
+#define CK_DENSE_GEMM(fn, isa, min_m, scratch)                                                                                   \
+    size_t ck_##scratch(const ck_gemm_call *);                                                                                   \
     void ck_##fn(const ck_gemm_call *, const ck_dense_weights *, size_t, size_t, void *);
 #include "dense_gemm/variants.inc"
 #undef CK_DENSE_GEMM

@@ -19,10 +19,10 @@ typedef enum __attribute__((enum_extensibility(open))) : int32_t {
 ck_amx_permission ck_amx_request(void);
 
 typedef struct {
-    uint32_t level;       // 1, 2, 3, ...
+    uint32_t level;  // 1, 2, 3, ...
     uint32_t line_bytes;
     uint64_t bytes;
-    uint32_t shared_by;   // logical CPUs that share one instance, an upper bound; at least 1
+    uint32_t shared_by;  // logical CPUs that share one instance, an upper bound; at least 1
 } ck_cpu_cache;
 
 // The data and unified caches of the CPU that runs the call, by CPUID leaf 4 or 0x8000001D. Returns how many there are

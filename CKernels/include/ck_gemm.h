@@ -27,13 +27,13 @@ typedef enum __attribute__((enum_extensibility(open))) : uint32_t {
 //
 // k_padded is k rounded up to CK_K_STEP(x type) elements. Rows of x beyond m are not read, elements of y beyond n not written.
 typedef struct {
-    size_t m, n, k;
+    size_t      m, n, k;
     const void *x;
-    size_t x_stride;
+    size_t      x_stride;
     const float *_Nullable x_scale;
     const float *_Nullable bias;
-    void *y;
-    size_t y_stride;
+    void   *y;
+    size_t  y_stride;
     ck_type y_type;
 } ck_gemm_call;
 

@@ -16,11 +16,11 @@ enum {
 };
 
 typedef struct {
-    size_t                    threads;  // workers including the calling thread; 1...CK_POOL_MOST_THREADS
-    const int32_t *_Nullable  cpus;     // `threads` CPU numbers to pin to; NULL pins nothing. cpus[0] is unused, because the
-                                        // caller is never moved; a CPU that cannot be had leaves its worker unpinned
-    uint32_t                  spin_us;  // how long an idle thread spins before it sleeps; 0 sleeps at once, and so does a
-                                        // pool with more threads than the process has CPUs
+    size_t threads;                 // workers including the calling thread; 1...CK_POOL_MOST_THREADS
+    const int32_t *_Nullable cpus;  // `threads` CPU numbers to pin to; NULL pins nothing. cpus[0] is unused, because the
+                                    // caller is never moved; a CPU that cannot be had leaves its worker unpinned
+    uint32_t spin_us;               // how long an idle thread spins before it sleeps; 0 sleeps at once, and so does a
+                                    // pool with more threads than the process has CPUs
 } ck_pool_options;
 
 // A piece of work: called once for each `part` in 0..<parts, on the worker `worker` in 0..<threads.

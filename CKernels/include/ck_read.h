@@ -12,10 +12,10 @@ typedef struct __attribute__((swift_attr("@Sendable"))) {
     const char *name;     // "read_avx512_4_streams_prefetch"; all fields below are in it
     const char *isa_tag;  // "scalar", "avx2", "avx512"
     ck_isa      isa;
-    uint32_t    streams;  // places of the memory that are read in turn
-    uint32_t    prefetch; // 1: asks for lines ahead of the loads
+    uint32_t    streams;   // places of the memory that are read in turn
+    uint32_t    prefetch;  // 1: asks for lines ahead of the loads
     // The sum, modulo 2^64, of the 64-bit words of `bytes` bytes, a multiple of 8. The same for every pattern.
-    uint64_t  (*run)(const void *memory, size_t bytes);
+    uint64_t (*run)(const void *memory, size_t bytes);
 } ck_read_pattern;
 
 // Widest vectors first; the scalar ones are last and need nothing.

@@ -11,7 +11,7 @@ typedef SWIFT void (*swift_body)(size_t part, size_t worker, __attribute__((swif
 
 typedef struct {
     swift_body function;
-    void      *context;
+    void *context;
 } closure;
 
 static void call(void *argument, size_t part, size_t worker) {

@@ -42,7 +42,10 @@ typedef struct {
     char nothing[0];
 } ck_parking;
 
-#define CK_PARKING_INIT {{}}
+#define CK_PARKING_INIT                                                                                                          \
+    {                                                                                                                            \
+        {}                                                                                                                       \
+    }
 
 static inline void ck_parking_destroy(ck_parking *parking) { (void)parking; }
 
@@ -62,7 +65,7 @@ static inline void ck_unpark_all(ck_parking *parking, _Atomic uint32_t *word) {
 
 typedef struct {
     pthread_mutex_t lock;
-    pthread_cond_t  changed;
+    pthread_cond_t changed;
 } ck_parking;
 
 #define CK_PARKING_INIT {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER}
@@ -91,7 +94,7 @@ static inline void ck_unpark_all(ck_parking *parking, _Atomic uint32_t *word) {
 // Pinning is a wish: a CPU that is offline, forbidden or negative leaves the thread where it is.
 static inline void ck_pin_self(int32_t cpu) {
 #if defined(__linux__)
-    cpu_set_t    sets[8];
+    cpu_set_t sets[8];
     const size_t bytes = sizeof sets;
     if (cpu < 0 || (size_t)cpu >= 8 * bytes) return;
     CPU_ZERO_S(bytes, sets);

@@ -17,8 +17,8 @@
 
 // What a thread is doing: the innermost task it is in, and those around it on the same stack.
 typedef struct frame {
-    const ck_pool      *pool;
-    size_t              worker;
+    const ck_pool *pool;
+    size_t worker;
     const struct frame *outer;
 } frame;
 
@@ -26,28 +26,28 @@ static _Thread_local const frame *current;
 
 typedef struct {
     OWN_LINE ck_signal done;
-    ck_pool  *pool;
-    size_t    number;
-    int32_t   cpu;
+    ck_pool *pool;
+    size_t number;
+    int32_t cpu;
     pthread_t thread;
 } worker;
 
 typedef struct {
     OWN_LINE ck_signal start;
     ck_pool_task task;  // NULL ends the workers
-    void        *context;
-    size_t       parts;
-    uint64_t     float_mode;
+    void *context;
+    size_t parts;
+    uint64_t float_mode;
 } job;
 
 struct ck_pool {
-    size_t   threads;
+    size_t threads;
     uint64_t spin_ns;
     OWN_LINE pthread_mutex_t turn;  // held by the thread whose job runs; guards what follows
     uint32_t generation;            // of the latest job
-    size_t   joined;                // workers below this one are known to have finished it
-    job      job;
-    worker   workers[];             // the first stands for the caller and has no thread
+    size_t joined;                  // workers below this one are known to have finished it
+    job job;
+    worker workers[];  // the first stands for the caller and has no thread
 };
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
@@ -70,7 +70,7 @@ static void run_here(size_t parts, ck_pool_task task, void *context, size_t numb
 }
 
 static void *worker_main(void *argument) {
-    worker  *self = argument;
+    worker *self = argument;
     ck_pool *pool = self->pool;
     ck_name_self();
     ck_pin_self(self->cpu);
@@ -95,9 +95,9 @@ static void await_workers(ck_pool *pool, size_t first, size_t end) {
 
 static void publish(ck_pool *pool, size_t parts, ck_pool_task _Nullable task, void *context) {
     await_workers(pool, pool->joined, pool->threads);
-    pool->job.task       = task;
-    pool->job.context    = context;
-    pool->job.parts      = parts;
+    pool->job.task = task;
+    pool->job.context = context;
+    pool->job.parts = parts;
     pool->job.float_mode = ck_float_mode();
     pool->generation += CK_GENERATION;
     ck_signal_raise(&pool->job.start, pool->generation);
@@ -144,7 +144,8 @@ static size_t start_workers(ck_pool *pool, size_t threads) {
     sigfillset(&every_signal);
     pthread_sigmask(SIG_SETMASK, &every_signal, &before);
     size_t count = 1;
-    while (count < threads && pthread_create(&pool->workers[count].thread, &attributes, worker_main, &pool->workers[count]) == 0) {
+    while (count < threads &&
+           pthread_create(&pool->workers[count].thread, &attributes, worker_main, &pool->workers[count]) == 0) {
         count++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -161,16 +162,16 @@ ck_status ck_pool_create(const ck_pool_options *options, ck_pool **out) {
 
     // A spinning thread keeps its CPU from the very thread it waits for where CPUs are fewer than threads.
     const size_t cpus = ck_cpu_allowed(NULL, 0);
-    const bool   spin = cpus == 0 || threads <= cpus;
+    const bool spin = cpus == 0 || threads <= cpus;
     *pool = (ck_pool){
         .spin_ns = spin ? options->spin_us * (uint64_t)1000 : 0,
-        .turn    = PTHREAD_MUTEX_INITIALIZER,
-        .joined  = threads,
-        .job     = {.start = CK_SIGNAL_INIT},
+        .turn = PTHREAD_MUTEX_INITIALIZER,
+        .joined = threads,
+        .job = {.start = CK_SIGNAL_INIT},
     };
     for (size_t w = 0; w < threads; w++) {
-        pool->workers[w] = (worker){
-            .done = CK_SIGNAL_INIT, .pool = pool, .number = w, .cpu = options->cpus ? options->cpus[w] : -1};
+        pool->workers[w] =
+            (worker){.done = CK_SIGNAL_INIT, .pool = pool, .number = w, .cpu = options->cpus ? options->cpus[w] : -1};
     }
     pool->threads = start_workers(pool, threads);
     if (pool->threads < threads) {

@@ -17,14 +17,14 @@
 #pragma clang assume_nonnull begin
 
 enum {
-    CK_ASLEEP     = 1,  // a thread sleeps on this word, or is about to
-    CK_RESTING    = 2,  // waiting threads should sleep now
+    CK_ASLEEP = 1,   // a thread sleeps on this word, or is about to
+    CK_RESTING = 2,  // waiting threads should sleep now
     CK_GENERATION = 4,
 };
 
 typedef struct {
     _Atomic uint32_t word;
-    ck_parking       parking;
+    ck_parking parking;
 } ck_signal;
 
 #define CK_SIGNAL_INIT {0, CK_PARKING_INIT}
@@ -61,8 +61,9 @@ static inline uint32_t ck_signal_spin(ck_signal *signal, uint32_t seen, uint64_t
 static inline uint32_t ck_signal_sleep(ck_signal *signal, uint32_t seen) {
     uint32_t word = atomic_load_explicit(&signal->word, memory_order_acquire);
     while (ck_signal_generation(word) == seen) {
-        const bool marked = (word & CK_ASLEEP) || atomic_compare_exchange_weak_explicit(&signal->word, &word, word | CK_ASLEEP,
-                                                                                       memory_order_relaxed, memory_order_relaxed);
+        const bool marked =
+            (word & CK_ASLEEP) || atomic_compare_exchange_weak_explicit(&signal->word, &word, word | CK_ASLEEP,
+                                                                        memory_order_relaxed, memory_order_relaxed);
         if (marked) ck_park(&signal->parking, &signal->word, word | CK_ASLEEP);
         word = atomic_load_explicit(&signal->word, memory_order_acquire);
     }

@@ -4,7 +4,9 @@
 #include "support/activations_avx2.h"
 #include "support/isa.h"
 
-void ck_x_from_f32(const float *source, size_t columns, size_t padded, uint16_t *target) { from_f32(source, columns, padded, target); }
+void ck_x_from_f32(const float *source, size_t columns, size_t padded, uint16_t *target) {
+    from_f32(source, columns, padded, target);
+}
 
 void ck_x_from_bf16(const uint16_t *source, size_t columns, size_t padded, uint16_t *target) {
     from_bf16(source, columns, padded, target);

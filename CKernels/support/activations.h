@@ -1,5 +1,5 @@
-// The conversions as plain loops: compiled once for the baseline and once for each wider region, to the same bits. Define CK_X(name)
-// before, to name the functions.
+// The conversions as plain loops: compiled once for the baseline and once for each wider region, to the same bits. Define
+// CK_X(name) before, to name the functions.
 #include <math.h>
 #include <string.h>
 #include "ck_gemm.h"
@@ -18,8 +18,8 @@ static inline void CK_X(from_bf16)(const uint16_t *source, size_t columns, size_
     memset(target + columns, 0, (padded - columns) * sizeof *target);
 }
 
-// Largest magnitudes are found on bit patterns, which order like the numbers, infinity and then NaN last; as signed integers, because
-// the baseline of x86-64 has no unsigned comparison.
+// Largest magnitudes are found on bit patterns, which order like the numbers, infinity and then NaN last; as signed integers,
+// because the baseline of x86-64 has no unsigned comparison.
 static inline float CK_X(largest_finite)(int32_t bits) {
     const int32_t infinity = 0x7F800000, capped = bits > infinity ? infinity : bits;
     float value;
@@ -34,8 +34,8 @@ static inline float CK_X(step_or_zeros)(float largest, size_t padded, int8_t *ta
     return largest == 0 ? 0 : NAN;
 }
 
-// Dividing first keeps a denormal maximum finite: |value / largest| <= 1, so the product stays within 127. Adding 1.5 * 2^23 leaves the
-// nearest integer, ties to even, in the low bits; a loop of this becomes vector code, one of lrintf does not.
+// Dividing first keeps a denormal maximum finite: |value / largest| <= 1, so the product stays within 127. Adding 1.5 * 2^23
+// leaves the nearest integer, ties to even, in the low bits; a loop of this becomes vector code, one of lrintf does not.
 static inline int8_t CK_X(quantize)(float value, float largest) {
     const float shifted = value / largest * 127.0f + 12582912.0f;
     uint32_t bits;

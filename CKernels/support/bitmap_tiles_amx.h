@@ -9,11 +9,11 @@ enum { AMX_RING = 4 };
 
 struct amx_weights {
     const ck_bitmap_weights *w;
-    size_t steps;                                   // of a whole panel
-    const BITMAP_MASK *mask[4], *end[4];            // decoding: where the next tile of each slot begins, and where its panel ends
+    size_t steps;                         // of a whole panel
+    const BITMAP_MASK *mask[4], *end[4];  // decoding: where the next tile of each slot begins, and where its panel ends
     const BITMAP_VALUE *value[4];
-    size_t expanded, taken;                         // tiles expanded and handed out since amx_open
-    const BITMAP_VALUE *cursor[AMX_BLOCK_PANELS];   // prefill: where each panel of the block goes on
+    size_t expanded, taken;                        // tiles expanded and handed out since amx_open
+    const BITMAP_VALUE *cursor[AMX_BLOCK_PANELS];  // prefill: where each panel of the block goes on
     _Alignas(64) char ring[AMX_RING][AMX_TILE_BYTES];
 };
 
@@ -31,7 +31,8 @@ CK_INLINE const BITMAP_VALUE *expand_tile(const BITMAP_MASK *mask, const BITMAP_
 }
 
 CK_INLINE void prefetch_tile(const BITMAP_MASK *mask, const BITMAP_VALUE *value) {
-    for (size_t line = 0; line < AMX_TILE_BYTES; line += 64) _mm_prefetch((const char *)value + CK_PREFETCH_BYTES + line, _MM_HINT_T0);
+    for (size_t line = 0; line < AMX_TILE_BYTES; line += 64)
+        _mm_prefetch((const char *)value + CK_PREFETCH_BYTES + line, _MM_HINT_T0);
     for (size_t line = 0; line < sizeof(BITMAP_MASK) * 16; line += 64)
         _mm_prefetch((const char *)mask + CK_PREFETCH_BYTES + line, _MM_HINT_T0);
 }

@@ -38,9 +38,9 @@ static uint64_t saved_state(void) {
 }
 
 enum : uint64_t {
-    STATE_AVX    = 0x6,      // SSE, AVX
-    STATE_AVX512 = 0xE6,     // and opmask, ZMM_Hi256, Hi16_ZMM
-    STATE_AMX    = 0x60000,  // TILECFG, TILEDATA
+    STATE_AVX = 0x6,      // SSE, AVX
+    STATE_AVX512 = 0xE6,  // and opmask, ZMM_Hi256, Hi16_ZMM
+    STATE_AMX = 0x60000,  // TILECFG, TILEDATA
 };
 
 static bool has_amx_tile(const cpuid_leaf *leaf7) {

@@ -1,10 +1,11 @@
-// The bf16 inner loop of AVX2, which has no bf16 arithmetic: a bf16 is the upper half of a float, so a shift and a mask make two floats
-// of a pair. Include inside an ISA region.
+// The bf16 inner loop of AVX2, which has no bf16 arithmetic: a bf16 is the upper half of a float, so a shift and a mask make two
+// floats of a pair. Include inside an ISA region.
 //
 //   weights  two ymm = 16 rows x 2 k, dword lane = row
 //   acc[m]   two ymm: rows 0...7 and 8...15 of the panel, one chain over k each, even before odd
 //
-// 4 rows of x use 8 of the 16 registers for accumulators: 16 multiply-adds a step in 8 chains, which hides their latency of 4 cycles.
+// 4 rows of x use 8 of the 16 registers for accumulators: 16 multiply-adds a step in 8 chains, which hides their latency of 4
+// cycles.
 #pragma once
 
 enum { CK_DOT_ROWS = 4 };
@@ -19,7 +20,8 @@ CK_INLINE __m256 ck_odd_avx2(__m256i pairs) {
 }
 
 // Adds one k pair: weights low = rows 0...7, high = rows 8...15.
-CK_INLINE void ck_dot_bf16_step(ck_chains *acc, __m256i low, __m256i high, const char *x, size_t x_stride, size_t pair, int rows) {
+CK_INLINE void ck_dot_bf16_step(ck_chains *acc, __m256i low, __m256i high, const char *x, size_t x_stride, size_t pair,
+                                int rows) {
     const __m256 low_even = ck_even_avx2(low), high_even = ck_even_avx2(high);
     const __m256 low_odd = ck_odd_avx2(low), high_odd = ck_odd_avx2(high);
     CK_UNROLL

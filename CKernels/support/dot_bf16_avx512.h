@@ -4,8 +4,8 @@
 //   x        dword = the same 2 k of one row of x, broadcast from memory into the instruction
 //   acc[m]   zmm x 2: even and odd k pairs, two chains per output whatever m is, so a row's bits do not depend on its company
 //
-// 12 rows of x use 24 accumulators and leave 8 registers for weights and masks. VDPBF16PS takes 6 cycles on Zen 4 and Golden Cove:
-// one row of x runs at 3 cycles per 64 bytes of weights, 70 GB/s and core, which no memory delivers.
+// 12 rows of x use 24 accumulators and leave 8 registers for weights and masks. VDPBF16PS takes 6 cycles on Zen 4 and Golden
+// Cove: one row of x runs at 3 cycles per 64 bytes of weights, 70 GB/s and core, which no memory delivers.
 #pragma once
 
 enum { CK_DOT_ROWS = 12 };
@@ -21,7 +21,8 @@ CK_INLINE __m512i ck_broadcast_k_avx512(const char *x, size_t step) {
 }
 
 // Adds weights (even pair, odd pair) times two consecutive pairs of `rows` rows of x.
-CK_INLINE void ck_dot_bf16_step(ck_chains *acc, __m512i even, __m512i odd, const char *x, size_t x_stride, size_t pair, int rows) {
+CK_INLINE void ck_dot_bf16_step(ck_chains *acc, __m512i even, __m512i odd, const char *x, size_t x_stride, size_t pair,
+                                int rows) {
     CK_UNROLL
     for (int m = 0; m < rows; m++) {
         const char *row = x + (size_t)m * x_stride;

@@ -1,5 +1,5 @@
-// Bitmap expansion: the next popcount(mask) values land in the lanes whose bits are set, zeros elsewhere. Include inside an ISA region
-// with VBMI2. Loads whole vectors: packed values end in 64 bytes of zeros, so the last load stays inside.
+// Bitmap expansion: the next popcount(mask) values land in the lanes whose bits are set, zeros elsewhere. Include inside an ISA
+// region with VBMI2. Loads whole vectors: packed values end in 64 bytes of zeros, so the last load stays inside.
 #pragma once
 
 CK_INLINE __m512i ck_expand_bf16(uint32_t mask, const uint16_t **value) {

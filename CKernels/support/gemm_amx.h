@@ -1,5 +1,5 @@
-// The AMX loops, once for every weight format and both types. Include inside an ISA region after defining the type amx_weights and the
-// macro amx_dot(c, a, b), the tile multiply; then define the four functions declared below.
+// The AMX loops, once for every weight format and both types. Include inside an ISA region after defining the type amx_weights
+// and the macro amx_dot(c, a, b), the tile multiply; then define the four functions declared below.
 //
 // A step is 64 bytes of k: 32 bf16 or 64 int8. Operands of one tile multiply:
 //
@@ -12,10 +12,10 @@
 #include "support/tile.h"
 
 enum {
-    AMX_DECODE_ROWS = 64,   // up to here four tiles of C hold all rows of x, and a weight tile is prepared once for all of them
-    AMX_BLOCK_ROWS = 512,   // beyond, a block of weights is prepared once for this many rows of x:
-    AMX_BLOCK_PANELS = 8,   // 8 panels x 16 steps = 128 KB of weights in the L2 cache,
-    AMX_BLOCK_STEPS = 16,   // against 32 rows x 16 steps = 32 KB of x
+    AMX_DECODE_ROWS = 64,  // up to here four tiles of C hold all rows of x, and a weight tile is prepared once for all of them
+    AMX_BLOCK_ROWS = 512,  // beyond, a block of weights is prepared once for this many rows of x:
+    AMX_BLOCK_PANELS = 8,  // 8 panels x 16 steps = 128 KB of weights in the L2 cache,
+    AMX_BLOCK_STEPS = 16,  // against 32 rows x 16 steps = 32 KB of x
     AMX_TILE_BYTES = 1024,
 };
 
@@ -24,8 +24,8 @@ typedef struct {
     size_t first_panel, panels, first_step, steps;
 } amx_weight_block;
 
-// What the loops touch next, asked for a few lines at every step so that it has arrived in the L2 cache when they get there: `left` rows
-// of `bytes` contiguous bytes.
+// What the loops touch next, asked for a few lines at every step so that it has arrived in the L2 cache when they get there:
+// `left` rows of `bytes` contiguous bytes.
 typedef struct {
     const char *at, *row;
     size_t stride, bytes, left;
@@ -48,8 +48,8 @@ CK_INLINE void amx_ahead_lines(amx_ahead *ahead, int lines) {
     }
 }
 
-// Start at the first step of `panels` neighbouring panels (1, 2 or 4); then give their tiles, 1 KB each: step by step, in a step slot by
-// slot, slot 0 being the first panel.
+// Start at the first step of `panels` neighbouring panels (1, 2 or 4); then give their tiles, 1 KB each: step by step, in a step
+// slot by slot, slot 0 being the first panel.
 static void amx_open(amx_weights *weights, size_t panel, int panels);
 static const char *amx_next(amx_weights *weights, int slot, int panels);
 // Prepare a block in `room`: AMX_BLOCK_STEPS tiles for each panel, and say what the next block of the same panels will read.
@@ -66,7 +66,8 @@ CK_INLINE size_t amx_scratch_bytes(const ck_gemm_call *call) {
     return AMX_BLOCK_PANELS * (AMX_BLOCK_STEPS * AMX_TILE_BYTES + amx_min(call->m, AMX_BLOCK_ROWS) * 64);
 }
 
-// Decoding. Blocks of 16 rows of x by panels, as many as four tiles of C allow, so that x is read from the cache as rarely as possible:
+// Decoding. Blocks of 16 rows of x by panels, as many as four tiles of C allow, so that x is read from the cache as rarely as
+// possible:
 //
 //   m <= 16    1 block  x 4 panels      C slot
 //   m <= 32    2 blocks x 2 panels      C 2 * slot + block
@@ -104,9 +105,18 @@ CK_INLINE void amx_step_1(amx_weights *weights, const char *x, size_t stride, in
     ck_tile_load(5, x, stride);
     ck_tile_load(6, amx_next(weights, 0, panels), 64);
     amx_dot(0, 5, 6);
-    if (panels > 1) { ck_tile_load(7, amx_next(weights, 1, panels), 64); amx_dot(1, 5, 7); }
-    if (panels > 2) { ck_tile_load(6, amx_next(weights, 2, panels), 64); amx_dot(2, 5, 6); }
-    if (panels > 2) { ck_tile_load(7, amx_next(weights, 3, panels), 64); amx_dot(3, 5, 7); }
+    if (panels > 1) {
+        ck_tile_load(7, amx_next(weights, 1, panels), 64);
+        amx_dot(1, 5, 7);
+    }
+    if (panels > 2) {
+        ck_tile_load(6, amx_next(weights, 2, panels), 64);
+        amx_dot(2, 5, 6);
+    }
+    if (panels > 2) {
+        ck_tile_load(7, amx_next(weights, 3, panels), 64);
+        amx_dot(3, 5, 7);
+    }
 }
 
 // One step of 2 blocks x 1 or 2 panels.
@@ -141,7 +151,8 @@ CK_INLINE void amx_step_4(amx_weights *weights, const char *x, size_t stride, in
 }
 
 // `panels` panels from `panel` on, all rows of x.
-CK_INLINE void amx_decode_panels(const ck_gemm_call *call, amx_weights *weights, size_t panel, int panels, int blocks, size_t steps) {
+CK_INLINE void amx_decode_panels(const ck_gemm_call *call, amx_weights *weights, size_t panel, int panels, int blocks,
+                                 size_t steps) {
     const char *x = (const char *)call->x;
     amx_open(weights, panel, panels);
     amx_zero_c(blocks * panels);
@@ -208,8 +219,14 @@ CK_INLINE void amx_prefill_tile(const char *x, size_t stride, const char *w0, co
         amx_dot(0, 4, 6);
         amx_ahead_lines(ahead_x, 8);
         amx_ahead_lines(ahead_w, 2);
-        if (second) { ck_tile_load(7, w1, 64); amx_dot(1, 4, 7); }
-        if (lower) { ck_tile_load(5, x + 16 * stride, stride); amx_dot(2, 5, 6); }
+        if (second) {
+            ck_tile_load(7, w1, 64);
+            amx_dot(1, 4, 7);
+        }
+        if (lower) {
+            ck_tile_load(5, x + 16 * stride, stride);
+            amx_dot(2, 5, 6);
+        }
         if (lower && second) amx_dot(3, 5, 7);
     }
     ck_tile_store(0, c0, 64);
@@ -219,8 +236,8 @@ CK_INLINE void amx_prefill_tile(const char *x, size_t stride, const char *w0, co
 }
 
 // Rows m ... m+31 of x against a whole weight block. c is C of the block: for each panel c_stride bytes, 64 for each row of x.
-static void amx_prefill_rows(const ck_gemm_call *call, const amx_weight_block *block, const char *room, size_t m, size_t rows, char *c,
-                             size_t c_stride, amx_ahead *ahead_x, amx_ahead *ahead_w) {
+static void amx_prefill_rows(const ck_gemm_call *call, const amx_weight_block *block, const char *room, size_t m, size_t rows,
+                             char *c, size_t c_stride, amx_ahead *ahead_x, amx_ahead *ahead_w) {
     const char *x = (const char *)call->x + m * call->x_stride + block->first_step * 64;
     const int resume = block->first_step > 0, lower = rows > 16;
     for (size_t p = 0; p < block->panels; p += 2) {

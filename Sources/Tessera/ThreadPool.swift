@@ -1,6 +1,7 @@
 internal import CKernels
 
-/// Threads that stay alive and share the parts of one job after another: a fork and join costs less than a microsecond while they spin.
+/// Threads that stay alive and share the parts of one job after another: a fork and join costs less than a microsecond while they
+/// spin.
 ///
 /// ```swift
 /// let pool = try ThreadPool(on: .current)

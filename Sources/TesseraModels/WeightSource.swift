@@ -2,7 +2,8 @@ public import Tessera
 
 /// A file of named tensors, whatever its format: what a model is loaded from.
 ///
-/// Tensors are handed out as their weights in row-major order, with shapes in PyTorch's order: a linear layer is `[outputs, inputs]`.
+/// Tensors are handed out as their weights in row-major order, with shapes in PyTorch's order: a linear layer is `[outputs,
+/// inputs]`.
 public protocol WeightSource: Sendable {
   /// The file, for messages.
   var path: String { get }
@@ -16,8 +17,8 @@ public protocol WeightSource: Sendable {
   func bfloat16(_ name: String) throws(WeightFileError) -> [BFloat16]
 }
 
-/// Opens a file of weights: GGUF, recognised by its first bytes, or else a safetensors checkpoint, which may be a file, an index of shards
-/// or a folder.
+/// Opens a file of weights: GGUF, recognised by its first bytes, or else a safetensors checkpoint, which may be a file, an index
+/// of shards or a folder.
 /// - Throws: what the format's reader throws.
 public func openWeights(_ path: String) throws(WeightFileError) -> any WeightSource {
   if beginsLikeGGUF(path) { return try GGUFFile(path: path) }

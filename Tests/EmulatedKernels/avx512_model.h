@@ -28,7 +28,7 @@ typedef uint32_t ck_u32x16 __attribute__((vector_size(64)));
 typedef uint16_t ck_u16x16 __attribute__((vector_size(32)));
 
 // Prefetching changes nothing that a program can see.
-#define _MM_HINT_T0 3
+#define _MM_HINT_T0                 3
 #define _mm_prefetch(address, hint) ((void)(address))
 
 // Constants and casts.
@@ -48,11 +48,17 @@ CK_MODEL __m512i _mm512_loadu_si512(const void *source) {
     return a;
 }
 CK_MODEL __m512 _mm512_loadu_ps(const void *source) { return (__m512)_mm512_loadu_si512(source); }
-CK_MODEL __m512i _mm512_load_si512(const void *source) { ck_model_aligned(source); return _mm512_loadu_si512(source); }
+CK_MODEL __m512i _mm512_load_si512(const void *source) {
+    ck_model_aligned(source);
+    return _mm512_loadu_si512(source);
+}
 CK_MODEL __m512 _mm512_load_ps(const void *source) { return (__m512)_mm512_load_si512(source); }
 CK_MODEL void _mm512_storeu_si512(void *target, __m512i a) { memcpy(target, &a, sizeof a); }
 CK_MODEL void _mm512_storeu_ps(void *target, __m512 a) { memcpy(target, &a, sizeof a); }
-CK_MODEL void _mm512_store_si512(void *target, __m512i a) { ck_model_aligned(target); _mm512_storeu_si512(target, a); }
+CK_MODEL void _mm512_store_si512(void *target, __m512i a) {
+    ck_model_aligned(target);
+    _mm512_storeu_si512(target, a);
+}
 CK_MODEL void _mm512_store_ps(void *target, __m512 a) { _mm512_store_si512(target, (__m512i)a); }
 
 // Masked loads and stores touch the memory of active lanes alone.
@@ -88,7 +94,7 @@ CK_MODEL __m512i _mm512_srli_epi32(__m512i a, unsigned count) {
     return count > 31 ? (__m512i){0} : (__m512i)((ck_u32x16)a >> count);
 }
 // The low 16 bits of each dword.
-CK_MODEL __m256i _mm512_cvtepi32_epi16(__m512i a) { return (__m256i)__builtin_convertvector((ck_u32x16)a, ck_u16x16); }
+CK_MODEL __m256i _mm512_cvtepi32_epi16(__m512i a) { return (__m256i) __builtin_convertvector((ck_u32x16)a, ck_u16x16); }
 
 #define _CMP_UNORD_Q 3
 CK_MODEL __mmask16 _mm512_cmp_ps_mask(__m512 a, __m512 b, int predicate) {

@@ -16,19 +16,19 @@
 // CK_MODEL_##isa(text) gives `text` where the instruction set, as variants.inc spells it, has a model, and nothing where every
 // machine that compiles the kernel can run it too. A new tag needs a line.
 #define CK_MODEL_CK_ISA_SCALAR(...)
-#define CK_MODEL_CK_NEEDS(tag)       CK_MODEL_##tag
+#define CK_MODEL_CK_NEEDS(tag) CK_MODEL_##tag
 #define CK_MODEL_avx2(...)
-#define CK_MODEL_avx512bf16(...)     __VA_ARGS__
-#define CK_MODEL_avx512vnni(...)     __VA_ARGS__
-#define CK_MODEL_amxbf16(...)        __VA_ARGS__
-#define CK_MODEL_amxint8(...)        __VA_ARGS__
+#define CK_MODEL_avx512bf16(...) __VA_ARGS__
+#define CK_MODEL_avx512vnni(...) __VA_ARGS__
+#define CK_MODEL_amxbf16(...)    __VA_ARGS__
+#define CK_MODEL_amxint8(...)    __VA_ARGS__
 
-#define CK_TEXT_(text)         #text
-#define CK_TEXT(text)          CK_TEXT_(text)
-#define CK_EMULATED(name)      __asm__(CK_TEXT(__USER_LABEL_PREFIX__) "ck_" #name "_emulated")
+#define CK_TEXT_(text)    #text
+#define CK_TEXT(text)     CK_TEXT_(text)
+#define CK_EMULATED(name) __asm__(CK_TEXT(__USER_LABEL_PREFIX__) "ck_" #name "_emulated")
 
-#define CK_DECLARE(fn, weights, scratch)                                                                              \
-    size_t ck_##scratch(const ck_gemm_call *) CK_EMULATED(scratch);                                                   \
+#define CK_DECLARE(fn, weights, scratch)                                                                                         \
+    size_t ck_##scratch(const ck_gemm_call *) CK_EMULATED(scratch);                                                              \
     void ck_##fn(const ck_gemm_call *, const weights *, size_t, size_t, void *) CK_EMULATED(fn);
 
 #define CK_DENSE_GEMM(fn, isa, min_m, scratch) CK_MODEL_##isa(CK_DECLARE(fn, ck_dense_weights, scratch))

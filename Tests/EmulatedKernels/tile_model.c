@@ -23,7 +23,8 @@ _Static_assert(sizeof(tile_config) == 64, "LDTILECFG reads 64 bytes");
 
 static const char *config_fault(const tile_config *config) {
     if (config->palette != 1) return "LDTILECFG: the palette is not 1";
-    for (int i = 0; i < 14; i++) if (config->reserved[i]) return "LDTILECFG: a reserved byte is not 0";
+    for (int i = 0; i < 14; i++)
+        if (config->reserved[i]) return "LDTILECFG: a reserved byte is not 0";
     for (int i = 0; i < 16; i++) {
         if (i >= TILES && (config->rows[i] || config->bytes[i])) return "LDTILECFG: a shape beyond tile 7";
         if (config->rows[i] > ROWS) return "LDTILECFG: more than 16 rows";

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes gguf-golden.gguf: random blocks of every type that Tessera dequantises, with the values that the PyPI package `gguf` gives them.
+"""Writes gguf-golden.gguf: random blocks of every type that Tessera dequantises, with the values of the PyPI package `gguf`.
 
 Each tensor NAME is followed by NAME.expected, the same weights in float32. The metadata has a key of every value type.
 Run with: pip install gguf==0.19.0 numpy; python3 make_gguf_golden.py

@@ -1,5 +1,5 @@
-// GGUF files: whatever the bytes, an error or a file that can be read to the end. Its tables stay within twice the input plus 1 MiB, every
-// tensor has as many weights as its shape says, and the two element types agree.
+// GGUF files: whatever the bytes, an error or a file that can be read to the end. Its tables stay within twice the input plus 1
+// MiB, every tensor has as many weights as its shape says, and the two element types agree.
 import Tessera
 import TesseraModels
 

@@ -1,5 +1,5 @@
-// Packed files with their checksums left aside, which would stop every mutation at the door: whatever the bytes, an error or parts that
-// lie inside the file; and weights that pass their own check are safe to unpack.
+// Packed files with their checksums left aside, which would stop every mutation at the door: whatever the bytes, an error or
+// parts that lie inside the file; and weights that pass their own check are safe to unpack.
 import Tessera
 
 @_cdecl("LLVMFuzzerTestOneInput")

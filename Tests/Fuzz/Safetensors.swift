@@ -1,5 +1,5 @@
-// The safetensors header: whatever the bytes, an error or a header whose tensors tile the file; and what is read can be written and
-// read again.
+// The safetensors header: whatever the bytes, an error or a header whose tensors tile the file; and what is read can be written
+// and read again.
 import Tessera
 
 @_cdecl("LLVMFuzzerTestOneInput")

@@ -1,4 +1,5 @@
-// The index of a sharded checkpoint, and with it the JSON reader's own recursion: whatever the bytes, an error or plain file names.
+// The index of a sharded checkpoint, and with it the JSON reader's own recursion: whatever the bytes, an error or plain file
+// names.
 @testable import TesseraModels
 
 @_cdecl("LLVMFuzzerTestOneInput")

@@ -99,11 +99,13 @@ def gguf(metadata, tensors, alignment=32):
 
 def gguf_files():
     # Type id: weights and bytes of a block. 16 is IQ2_XXS, which opens and cannot be dequantised.
-    blocks = {0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 12: (256, 144), 13: (256, 176),
+    blocks = {0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34),
+              12: (256, 144), 13: (256, 176),
               14: (256, 210), 16: (256, 66), 30: (1, 2), 39: (32, 17), 40: (64, 36)}
     for kind, (weights, size) in blocks.items():
         yield f"type{kind}", gguf([], [(b"t", [weights], kind, bytes((37 * i + 11) % 256 for i in range(size)))])
-    values = {0: b"\1", 1: b"\1", 2: bytes(2), 3: bytes(2), 4: bytes(4), 5: bytes(4), 6: bytes(4), 7: b"\1", 8: gguf_string(b"text"),
+    values = {0: b"\1", 1: b"\1", 2: bytes(2), 3: bytes(2), 4: bytes(4), 5: bytes(4), 6: bytes(4), 7: b"\1",
+              8: gguf_string(b"text"),
               10: bytes(8), 11: bytes(8), 12: bytes(8)}
     metadata = [(b"general.alignment", 4, struct.pack("<I", 64))]
     metadata += [(b"v%d" % kind, kind, value) for kind, value in values.items()]

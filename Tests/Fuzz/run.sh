@@ -1,9 +1,10 @@
 #!/bin/sh
 # Fuzzes the readers of weight files: Tests/Fuzz/run.sh SECONDS [TARGET...]
 #
-# A target is a Swift file of this folder that defines LLVMFuzzerTestOneInput. The library is compiled with libFuzzer's and the address
-# sanitizer's instrumentation, so this needs nothing but the Swift toolchain and Python. The corpus of a target is what make_corpus.py
-# writes, the files of corpus/TARGET that are in the tree (past findings), and what earlier runs found, kept in .build/fuzz.
+# A target is a Swift file of this folder that defines LLVMFuzzerTestOneInput. The library is compiled with libFuzzer's and the
+# address sanitizer's instrumentation, so this needs nothing but the Swift toolchain and Python. The corpus of a target is what
+# make_corpus.py writes, the files of corpus/TARGET that are in the tree (past findings), and what earlier runs found, kept in
+# .build/fuzz.
 set -eu
 cd "$(dirname "$0")/../.."
 seconds=${1:?usage: Tests/Fuzz/run.sh SECONDS [TARGET...]}
@@ -39,6 +40,7 @@ for target in "$@"; do
   swiftc $flags $sanitize -module-name "Fuzz$target" "Tests/Fuzz/$target.swift" "$work"/objects/*.o -o "$work/$target"
   mkdir -p "$work/corpus/$target" "$work/seeds/$target" "Tests/Fuzz/corpus/$target"
   echo "== $target, $seconds s"
-  "$work/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256 -max_len=16384 -print_final_stats=1 \
+  "$work/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256 -max_len=16384 \
+    -print_final_stats=1 \
     -artifact_prefix="$work/$target-" "$work/corpus/$target" "$work/seeds/$target" "Tests/Fuzz/corpus/$target"
 done

@@ -58,7 +58,8 @@ final class TemporaryFolder: Sendable {
 
 func readFile(_ path: String) throws -> [UInt8] { try MappedFile(path: path).withBytes { Array($0) } }
 
-/// Copies bytes to a 64-byte aligned region, as a mapped file would give them. One byte after the last does not belong to the region.
+/// Copies bytes to a 64-byte aligned region, as a mapped file would give them. One byte after the last does not belong to the
+/// region.
 func region(_ bytes: [UInt8]) throws -> MemoryRegion {
   try MemoryRegion(byteCount: bytes.count) { $0.copyBytes(from: bytes) }
 }

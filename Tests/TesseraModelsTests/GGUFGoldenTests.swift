@@ -3,8 +3,8 @@ import Testing
 
 @testable import TesseraModels
 
-/// The dequantisers against the values that the Python package `gguf` computes (Tests/Fixtures/make_gguf_golden.py), which also shows that
-/// a file from the format's own writer opens.
+/// The dequantisers against the values that the Python package `gguf` computes (Tests/Fixtures/make_gguf_golden.py), which also
+/// shows that a file from the format's own writer opens.
 @Suite struct GGUFGoldenTests {
   let file: GGUFFile
 

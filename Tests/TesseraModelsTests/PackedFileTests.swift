@@ -176,7 +176,8 @@ import Testing
 
   // MARK: Crafted files
 
-  /// The small file with its header's text edited and its checksum made right again, so that only the edit can be what is refused.
+  /// The small file with its header's text edited and its checksum made right again, so that only the edit can be what is
+  /// refused.
   static func edited(_ edit: (String) -> String) throws -> [UInt8] {
     let whole = try smallFile()
     let length = Int(whole[0]) | Int(whole[1]) << 8

@@ -3,8 +3,8 @@ import EmulatedKernels
 import Tessera
 import Testing
 
-/// The AVX-512 and AMX kernels over models of their instructions, on any machine: on data where every sum is an exact integer they must
-/// give the bits of the scalar reference, stay inside their outputs and use the tile unit as a processor allows.
+/// The AVX-512 and AMX kernels over models of their instructions, on any machine: on data where every sum is an exact integer
+/// they must give the bits of the scalar reference, stay inside their outputs and use the tile unit as a processor allows.
 @Suite struct EmulatedKernelsTests {
   static let modelled: InstructionSet = [.avx512, .amxtile]
 
@@ -58,11 +58,12 @@ import Testing
     #expect(ck_model_take_fault() == nil)
   }
 
-  /// What a 16-core Emerald Rapids computed on 2026-11-24 (seed 1, 20480 rounds: every shape with every kind of operand), where models
-  /// and processor differed in no bit.
-  @Test(arguments: zip(
-    0..<Int(CK_MODEL_INSTRUCTIONS),
-    [0x81f2_a4fc_2e73_9b22, 0x1764_96e2_bf9e_30c1, 0x7736_b1e5_4a89_6dec, 0x32e6_bf08_6601_b882] as [UInt64]))
+  /// What a 16-core Emerald Rapids computed on 2026-11-24 (seed 1, 20480 rounds: every shape with every kind of operand), where
+  /// models and processor differed in no bit.
+  @Test(
+    arguments: zip(
+      0..<Int(CK_MODEL_INSTRUCTIONS),
+      [0x81f2_a4fc_2e73_9b22, 0x1764_96e2_bf9e_30c1, 0x7736_b1e5_4a89_6dec, 0x32e6_bf08_6601_b882] as [UInt64]))
   func modelsComputeWhatWasRecordedOnHardware(instruction: Int, recorded: UInt64) {
     let result = ck_model_compare(instruction, 1, 20480, 0)
     #expect(result.model_hash == recorded, "\(String(cString: result.instruction))")

@@ -32,7 +32,8 @@ import Testing
     }
   }
 
-  /// Whatever the machine looks like: as many CPUs as threads, all different and allowed, and no core twice before every core once.
+  /// Whatever the machine looks like: as many CPUs as threads, all different and allowed, and no core twice before every core
+  /// once.
   @Test(arguments: [UInt64(1), 2, 3, 4, 5, 6, 7, 8])
   func anyTopologyGivesDistinctAllowedCPUs(seed: UInt64) throws {
     var generator = SplitMix(state: seed)

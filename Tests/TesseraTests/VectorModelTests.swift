@@ -46,8 +46,8 @@ import Testing
     #expect(target == [1, 0xAAAA, 3])
   }
 
-  /// Bits 0 and 1 of a predicate: equal, less, less or equal, or unordered. Bit 2 negates, bit 3 swaps the answer for NaN, bit 4 is
-  /// about exceptions.
+  /// Bits 0 and 1 of a predicate: equal, less, less or equal, or unordered. Bit 2 negates, bit 3 swaps the answer for NaN, bit 4
+  /// is about exceptions.
   @Test(arguments: Int32(0)..<32)
   func predicatesFollowTheirBits(predicate: Int32) {
     let swapped = predicate & 8 != 0

@@ -14,8 +14,8 @@ struct SourceMatrix {
     self.values = values
   }
 
-  /// Random weights of nearly normal distribution, none of them zero, nor after quantisation to int8: a sum of four uniform numbers
-  /// (3.46 standard deviations at most) moved away from zero by 0.06, two steps of int8.
+  /// Random weights of nearly normal distribution, none of them zero, nor after quantisation to int8: a sum of four uniform
+  /// numbers (3.46 standard deviations at most) moved away from zero by 0.06, two steps of int8.
   init(random shape: Shape, seed: UInt64, on pool: ThreadPool) {
     self.shape = shape
     tensor = nil
@@ -34,7 +34,8 @@ struct SourceMatrix {
     }
   }
 
-  /// The same matrix with a fraction of its weights set to zero: random ones if the weights are random, else the smallest of each row.
+  /// The same matrix with a fraction of its weights set to zero: random ones if the weights are random, else the smallest of each
+  /// row.
   func pruned(_ sparsity: Double, seed: UInt64, on executor: Executor) throws(TesseraError) -> SourceMatrix {
     if tensor != nil {
       let kept = try Pruning(sparsity: sparsity).pruned(

@@ -15,8 +15,8 @@ struct TimeBudget {
   let fewestRounds: Int
 }
 
-/// Runs every case once untimed, then round after round once timed, and between rounds reads memory as long as that takes no more than a
-/// quarter of the kernels' time. Every pattern is read three times before and after as well.
+/// Runs every case once untimed, then round after round once timed, and between rounds reads memory as long as that takes no more
+/// than a quarter of the kernels' time. Every pattern is read three times before and after as well.
 func interleave<Failure: Error>(
   _ cases: [TimedCase<Failure>], budget: TimeBudget, bandwidth: ReadBandwidth?, progress: (Double) -> Void
 ) throws(Failure) {

@@ -37,9 +37,9 @@ enum KernelVerdict {
     return accuracy
   }
 
-  /// In units of sum |w||x|, by Docs/Numerics.md: K + 2 roundings are enough for any order of additions, and the reference adds two of
-  /// its own. Of the worst case gamma(d) and the alarm 4 sqrt(d) u the smaller one holds, because the worst case of a long row would
-  /// let a dropped element pass. int8 results and their reference are each within gamma(3).
+  /// In units of sum |w||x|, by Docs/Numerics.md: K + 2 roundings are enough for any order of additions, and the reference adds
+  /// two of its own. Of the worst case gamma(d) and the alarm 4 sqrt(d) u the smaller one holds, because the worst case of a long
+  /// row would let a dropped element pass. int8 results and their reference are each within gamma(3).
   static func bound(of variant: KernelVariant, inputs: Int) -> Double {
     let unit = 0x1p-24
     let roundings = variant.format == .bitmapInt8 ? 6.0 : Double(inputs + 4)

@@ -6,7 +6,8 @@
   internal import Darwin
 #endif
 
-/// Time against M for the formats of each shape, on logarithmic axes, as an SVG file. Dashed: reading the weights once at the roofline.
+/// Time against M for the formats of each shape, on logarithmic axes, as an SVG file. Dashed: reading the weights once at the
+/// roofline.
 struct Plot {
   private struct Series {
     let name: String

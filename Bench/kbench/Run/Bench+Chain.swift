@@ -92,7 +92,7 @@ extension Bench {
     let weights = chain.layers.joined().reduce(chain.head?.byteCount ?? 0) { $0 + $1.byteCount }
     if weights < workingSetBytes {
       note(
-        "\(chain.name): all its weights take \(binarySize(weights)), less than \(binarySize(workingSetBytes)): caches may hold a part"
+        "\(chain.name): its weights take \(binarySize(weights)), less than \(binarySize(workingSetBytes)): caches may hold some"
       )
     }
     for rows in settings.rows {
@@ -177,7 +177,8 @@ extension Bench {
   }
 }
 
-/// x for every width of input and y for the widest output. Layers do not feed each other: random weights would blow the numbers up.
+/// x for every width of input and y for the widest output. Layers do not feed each other: random weights would blow the numbers
+/// up.
 private struct ChainBuffers {
   private let inputs: [Int: TestActivations]
   private let output: OutputBuffer

@@ -11,8 +11,8 @@
   internal import Darwin
 #endif
 
-/// Memory that may be allocated without pushing anything out, in bytes; nil where the system does not say. A control group's limit
-/// counts when it is lower.
+/// Memory that may be allocated without pushing anything out, in bytes; nil where the system does not say. A control group's
+/// limit counts when it is lower.
 func availableMemory() -> Int? {
   guard let info = try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8) else { return nil }
   let line = info.split(separator: "\n").first { $0.hasPrefix("MemAvailable:") }

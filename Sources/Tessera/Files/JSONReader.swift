@@ -1,7 +1,7 @@
 /// Reads the JSON of weight files: a strict, pull-style reader over bytes that stay where they are.
 ///
-/// The caller walks the grammar it expects; only `skipValue` recurses, at most `maximumDepth` deep. Refused beyond RFC 8259: a name that
-/// occurs twice in one object, surrogates that form no pair, and (by `unsigned`) signs, fractions and exponents.
+/// The caller walks the grammar it expects; only `skipValue` recurses, at most `maximumDepth` deep. Refused beyond RFC 8259: a
+/// name that occurs twice in one object, surrogates that form no pair, and (by `unsigned`) signs, fractions and exponents.
 package struct JSONReader {
   package static let maximumDepth = 16
 

@@ -8,9 +8,9 @@
 
 /// A regular file, mapped read-only.
 ///
-/// Nothing is read until it is touched, and the page cache is shared with every process that maps the same file. The file must not
-/// be written to or cut short while it is mapped: a page that is gone from the file raises SIGBUS when it is touched. Tessera itself
-/// replaces files by renaming, which leaves existing mappings whole.
+/// Nothing is read until it is touched, and the page cache is shared with every process that maps the same file. The file must
+/// not be written to or cut short while it is mapped: a page that is gone from the file raises SIGBUS when it is touched. Tessera
+/// itself replaces files by renaming, which leaves existing mappings whole.
 public final class MappedFile: @unchecked Sendable {
   // Sendable because the mapping is read-only and lives as long as this object.
 

@@ -63,7 +63,8 @@ final class OutputFile {
     syncFolder()
   }
 
-  /// Makes the new name durable too. Some file systems refuse to sync a folder; the file is whole under either name, so that is no error.
+  /// Makes the new name durable too. Some file systems refuse to sync a folder; the file is whole under either name, so that is
+  /// no error.
   private func syncFolder() {
     let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
     let folderDescriptor = open(folder, O_RDONLY | O_CLOEXEC)

@@ -1,8 +1,9 @@
 extension PackedFile {
-  /// Writes packed tensors to `path`, in the given order; an existing file is replaced only when the new one is whole and durable.
+  /// Writes packed tensors to `path`, in the given order; an existing file is replaced only when the new one is whole and
+  /// durable.
   ///
-  /// The parts are read twice, for their checksums and for their bytes; they may themselves be mapped, so files can be joined that
-  /// do not fit in memory. The same tensors and metadata give the same bytes. Keys that begin with `tessera.` are reserved.
+  /// The parts are read twice, for their checksums and for their bytes; they may themselves be mapped, so files can be joined
+  /// that do not fit in memory. The same tensors and metadata give the same bytes. Keys that begin with `tessera.` are reserved.
   /// - Throws: `invalidName`, `duplicateName`, `wrongMetadata`, `tooLarge`, `writeFailed`.
   public static func write(
     _ tensors: [PackedTensor], metadata: [String: String] = [:], to path: String

@@ -4,9 +4,10 @@ public struct PackedTensor: Sendable {
   public enum Origin: Sendable, Equatable {
     /// Packed by this process.
     case memory
-    /// Read from a file. Sizes and types are checked, the contents are not, and kernels trust them: they advance through the values
-    /// by counting bitmap bits. `weights()` is the way to a kernel and checks them; whoever builds weights from the parts in
-    /// another way must do so through the validating initialisers of `DenseWeights` and `BitmapWeights`, and there are no others.
+    /// Read from a file. Sizes and types are checked, the contents are not, and kernels trust them: they advance through the
+    /// values by counting bitmap bits. `weights()` is the way to a kernel and checks them; whoever builds weights from the parts
+    /// in another way must do so through the validating initialisers of `DenseWeights` and `BitmapWeights`, and there are no
+    /// others.
     case file(path: String)
   }
 

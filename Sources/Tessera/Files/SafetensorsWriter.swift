@@ -8,10 +8,11 @@
 
 /// Writes a safetensors file whose tensors all begin at multiples of 64 bytes.
 ///
-/// The tensors' bytes are streamed in the declared order to `PATH.partial-PID-RANDOM` beside the target; `finish` makes them durable and
-/// renames the file over the target. Until then the target is untouched, and a writer that goes away without finishing, or that
-/// throws, leaves nothing behind. safetensors allows no holes, so alignment comes from spaces at the end of the header and from
-/// tensors `tessera.padding.0`, `tessera.padding.1`, ... of 1 to 63 zero bytes (rules P2 and P3 of Docs/Formats.md).
+/// The tensors' bytes are streamed in the declared order to `PATH.partial-PID-RANDOM` beside the target; `finish` makes them
+/// durable and renames the file over the target. Until then the target is untouched, and a writer that goes away without
+/// finishing, or that throws, leaves nothing behind. safetensors allows no holes, so alignment comes from spaces at the end of
+/// the header and from tensors `tessera.padding.0`, `tessera.padding.1`, ... of 1 to 63 zero bytes (rules P2 and P3 of
+/// Docs/Formats.md).
 public struct SafetensorsWriter: ~Copyable {
   public struct Tensor: Sendable, Equatable {
     public let name: String
@@ -48,8 +49,8 @@ public struct SafetensorsWriter: ~Copyable {
     tensors = placed
   }
 
-  /// Appends the next bytes of the tensors, which follow one another in the declared order; a call may hold a part of a tensor, never
-  /// parts of two.
+  /// Appends the next bytes of the tensors, which follow one another in the declared order; a call may hold a part of a tensor,
+  /// never parts of two.
   public mutating func write(_ bytes: UnsafeRawBufferPointer) throws(WeightFileError) {
     if bytes.isEmpty { return }
     try passCompleteTensors()

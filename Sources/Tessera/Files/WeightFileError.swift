@@ -8,8 +8,8 @@
 
 /// What can be wrong with a file of weights: safetensors, packed or GGUF.
 ///
-/// Every case names the file, where it applies the tensor or field, and the numbers that contradict each other. `file` is the path
-/// that was opened. Cases are added as formats are; switch with a `default`.
+/// Every case names the file, where it applies the tensor or field, and the numbers that contradict each other. `file` is the
+/// path that was opened. Cases are added as formats are; switch with a `default`.
 public enum WeightFileError: Error, Sendable, Equatable {
   // The file as the operating system sees it.
   case cannotOpen(file: String, errno: Int32)

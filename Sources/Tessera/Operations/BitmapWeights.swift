@@ -1,7 +1,8 @@
 package import CKernels
 
-/// A sparse weight matrix: a bit for every element and the non-zero values in order, in panels of 16 rows (layout: ck_bitmap_gemm.h,
-/// Docs/Formats.md). After SparAMX (arXiv 2502.12444), whose layout depends on a thread count; this one does not.
+/// A sparse weight matrix: a bit for every element and the non-zero values in order, in panels of 16 rows (layout:
+/// ck_bitmap_gemm.h, Docs/Formats.md). After SparAMX (arXiv 2502.12444), whose layout depends on a thread count; this one does
+/// not.
 public struct BitmapWeights: PackedWeights {
   public let outputs: Int
   public let inputs: Int

@@ -37,7 +37,8 @@ public final class Executor: Sendable {
 
   /// y = x W^T + bias.
   /// - Parameters:
-  ///   - x: `rows * weights.inputs` elements, row after row; rounded to bfloat16, or quantised to int8 row by row, as the format's
+  ///   - x: `rows * weights.inputs` elements, row after row; rounded to bfloat16, or quantised to int8 row by row, as the
+  ///   format's
   ///     kernels read it.
   ///   - rows: M, at least 1.
   ///   - y: `rows * weights.outputs` elements, all overwritten.
@@ -102,7 +103,8 @@ public final class Executor: Sendable {
     precondition(variant.format == weights.format, "\(variant) does not read \(weights.format) weights")
 
     try workspace.withLock { workspace throws(TesseraError) in
-      let activations = try workspace.layOut(rows: rows, inputs: weights.inputs, type: weights.activationType, converter: converter)
+      let activations = try workspace.layOut(
+        rows: rows, inputs: weights.inputs, type: weights.activationType, converter: converter)
       let call = GEMMCall(
         ck_gemm_call(
           m: rows, n: weights.outputs, k: weights.inputs, x: UnsafeRawPointer(activations.base), x_stride: activations.stride,
@@ -130,8 +132,8 @@ public final class Executor: Sendable {
 
   /// A chunk is worth a kernel's start from here on: some 10 us of reading.
   private static let chunkBytes = 64 << 10
-  /// The AMX kernels take 4 panels at a time up to this many rows, blocks of 8 beyond (CKernels/support/gemm_amx.h); chunks of whole
-  /// groups let them.
+  /// The AMX kernels take 4 panels at a time up to this many rows, blocks of 8 beyond (CKernels/support/gemm_amx.h); chunks of
+  /// whole groups let them.
   private static let decodingRows = 64
   private static let groupPanels = 4
   private static let blockPanels = 8

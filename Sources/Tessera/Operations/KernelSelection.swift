@@ -1,4 +1,5 @@
-/// Which kernel runs: the first in an operation's list that the allowed instruction sets can run and that is meant for so many rows.
+/// Which kernel runs: the first in an operation's list that the allowed instruction sets can run and that is meant for so many
+/// rows.
 ///
 /// A value, so that tests can choose with made-up features and programs can narrow the choice per executor or per call.
 public struct KernelSelection: Sendable, Hashable {

@@ -1,7 +1,7 @@
 package import CKernels
 
-/// A weight matrix W of `outputs` rows and `inputs` columns in packed form: immutable, shareable, the same for every kernel, thread
-/// count and number of rows of x.
+/// A weight matrix W of `outputs` rows and `inputs` columns in packed form: immutable, shareable, the same for every kernel,
+/// thread count and number of rows of x.
 public protocol PackedWeights: Sendable {
   /// N: rows of W, elements of a row of y.
   var outputs: Int { get }

@@ -1,8 +1,8 @@
 internal import Synchronization
 
-/// Hands panels to threads: each thread has a contiguous share of nearly equal bytes, taken in chunks; a thread that has finished its
-/// own share takes chunks from the others'. The same thread reads the same memory from call to call, and a thread that is held up
-/// costs the call a chunk instead of its whole delay. Which thread computes a panel changes no bit of it.
+/// Hands panels to threads: each thread has a contiguous share of nearly equal bytes, taken in chunks; a thread that has finished
+/// its own share takes chunks from the others'. The same thread reads the same memory from call to call, and a thread that is
+/// held up costs the call a chunk instead of its whole delay. Which thread computes a panel changes no bit of it.
 struct PanelSchedule: ~Copyable, @unchecked Sendable {
   // Sendable because threads share nothing of it but atomic counters, which live as long as it does.
 

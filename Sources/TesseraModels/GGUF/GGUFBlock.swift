@@ -15,12 +15,13 @@ extension BFloat16: WeightElement {
 
 /// A rule that turns one block of a GGUF type into its weights.
 ///
-/// All fields are little-endian. `h(k)` in the drawings is the binary16 number at byte k. Products are formed in Float and in the order
-/// written, which gives the bits of the format's reference implementation.
+/// All fields are little-endian. `h(k)` in the drawings is the binary16 number at byte k. Products are formed in Float and in the
+/// order written, which gives the bits of the format's reference implementation.
 protocol GGUFBlock {
   static var type: GGUFTensorType { get }
 
-  /// Writes the weights of `block`, which holds `type.block.bytes` bytes, to `weights`, which holds `type.block.weights` elements.
+  /// Writes the weights of `block`, which holds `type.block.bytes` bytes, to `weights`, which holds `type.block.weights`
+  /// elements.
   static func decode<Element: WeightElement>(_ block: RawSpan, into weights: inout MutableSpan<Element>)
 }
 
@@ -51,8 +52,8 @@ extension RawSpan {
 }
 
 extension Float {
-  /// The value of an IEEE binary16 bit pattern. Written out because `Float16` does not exist on every platform and converts through a
-  /// function call where it does.
+  /// The value of an IEEE binary16 bit pattern. Written out because `Float16` does not exist on every platform and converts
+  /// through a function call where it does.
   @inline(__always)
   init(binary16 bits: UInt16) {
     let sign = UInt32(bits & 0x8000) << 16

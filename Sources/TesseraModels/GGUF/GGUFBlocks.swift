@@ -127,8 +127,8 @@ enum MXFP4Block: GGUFBlock {
   }
 }
 
-/// `4 scales; 4 x 8 nibble bytes`: scale g belongs to weights 16 g ..< 16 g + 16, whose first eight lie in low halves. The scale of the
-/// whole tensor, where a model has one, is another tensor.
+/// `4 scales; 4 x 8 nibble bytes`: scale g belongs to weights 16 g ..< 16 g + 16, whose first eight lie in low halves. The scale
+/// of the whole tensor, where a model has one, is another tensor.
 enum NVFP4Block: GGUFBlock {
   static var type: GGUFTensorType { .nvfp4 }
 
@@ -151,8 +151,8 @@ private func doubledE2M1(_ code: UInt8) -> Float {
   return Float(code & 8 == 0 ? magnitude : -magnitude)
 }
 
-/// Half the value of an unsigned E4M3 scale (bias 7). 0x7F, the NaN, counts as 0 and bit 7 is ignored, as in the format's reference
-/// implementation.
+/// Half the value of an unsigned E4M3 scale (bias 7). 0x7F, the NaN, counts as 0 and bit 7 is ignored, as in the format's
+/// reference implementation.
 @inline(__always)
 private func halvedE4M3(_ code: UInt8) -> Float {
   if code == 0x7F { return 0 }

@@ -6,7 +6,8 @@ extension GGUFFile: WeightSource {
 
   public func shape(of name: String) throws(WeightFileError) -> [Int] { try tensor(named: name).shape }
 
-  /// All weights of a tensor, row after row: exact for the unquantised types, otherwise with the rounding of the format's formulas.
+  /// All weights of a tensor, row after row: exact for the unquantised types, otherwise with the rounding of the format's
+  /// formulas.
   /// - Throws: `missingTensor`, `unsupportedType`.
   public func float32(_ name: String) throws(WeightFileError) -> [Float] { try weights(of: name, rows: nil) }
 

@@ -8,9 +8,9 @@ public import Tessera
 ///     zeros up to a multiple of the alignment
 ///     data section: the tensors in the same order, each padded to the alignment
 ///
-/// Opening reads the header only. It checks that every count, length, shape and offset agrees with the bytes that are there, that names
-/// are unique, and that the tensors cover the data section without overlaps, holes or trailing bytes; it allocates less than twice the
-/// file's size plus 1 MiB whatever the file says. Weights are dequantised when asked for.
+/// Opening reads the header only. It checks that every count, length, shape and offset agrees with the bytes that are there, that
+/// names are unique, and that the tensors cover the data section without overlaps, holes or trailing bytes; it allocates less
+/// than twice the file's size plus 1 MiB whatever the file says. Weights are dequantised when asked for.
 ///
 /// Source: the GGUF specification in the ggml project, `docs/gguf.md`.
 public struct GGUFFile: Sendable {
@@ -129,8 +129,8 @@ extension GGUFReader {
     return (tensors, positions)
   }
 
-  /// The rest of the file, from the first multiple of the alignment on. Every tensor begins where the padding of the one before it ends;
-  /// the last one ends the file, with or without its padding.
+  /// The rest of the file, from the first multiple of the alignment on. Every tensor begins where the padding of the one before
+  /// it ends; the last one ends the file, with or without its padding.
   fileprivate func dataSection(holding tensors: [GGUFTensor], alignment: Int) throws(WeightFileError) -> MemoryRegion {
     // A file's size fits an Int with room for one alignment, so the sums below cannot overflow once `end` is inside the file.
     let start = min(rounded(position, to: alignment), region.byteCount)

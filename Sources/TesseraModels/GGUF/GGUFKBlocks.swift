@@ -2,8 +2,8 @@
 
 /// `h(0) = d; h(2) = dmin; 12 bytes of scales and minima; 128 nibble bytes`, weight = d s q - dmin m.
 ///
-/// Group g of 32 weights has its own 6-bit scale s and minimum m. Groups 2k and 2k + 1 share the k-th run of 32 bytes: the even group in
-/// the low halves, the odd one in the high halves.
+/// Group g of 32 weights has its own 6-bit scale s and minimum m. Groups 2k and 2k + 1 share the k-th run of 32 bytes: the even
+/// group in the low halves, the odd one in the high halves.
 enum Q4_KBlock: GGUFBlock {
   static var type: GGUFTensorType { .q4_K }
 
@@ -36,7 +36,8 @@ enum Q5_KBlock: GGUFBlock {
   }
 }
 
-/// `d s` and `dmin m` of one group of a Q4_K or Q5_K block. The twelve bytes b at byte 4 hold eight scales and eight minima of 6 bits:
+/// `d s` and `dmin m` of one group of a Q4_K or Q5_K block. The twelve bytes b at byte 4 hold eight scales and eight minima of 6
+/// bits:
 ///
 ///     group 0...3   s = low 6 bits of b[g]                        m = low 6 bits of b[g + 4]
 ///     group 4...7   s = low half of b[g + 4], top 2 of b[g - 4]   m = high half of b[g + 4], top 2 of b[g]
@@ -56,8 +57,8 @@ private func scaleAndMinimum(of group: Int, in block: RawSpan) -> (scale: Float,
 
 /// `128 nibble bytes; 64 bytes of upper bit pairs; 16 signed scales; h(208) = d`, weight = d s (q - 32).
 ///
-/// Each half of 128 weights has four runs k of 32. Run k takes bits 2k and 2k + 1 of the half's 32 upper bytes; runs 0 and 2 share 32 nibble
-/// bytes (low and high halves), runs 1 and 3 the next 32. A scale covers 16 weights.
+/// Each half of 128 weights has four runs k of 32. Run k takes bits 2k and 2k + 1 of the half's 32 upper bytes; runs 0 and 2
+/// share 32 nibble bytes (low and high halves), runs 1 and 3 the next 32. A scale covers 16 weights.
 enum Q6_KBlock: GGUFBlock {
   static var type: GGUFTensorType { .q6_K }
 

@@ -1,7 +1,7 @@
 internal import Tessera
 
-/// A cursor over the bytes of a GGUF file. Every read is checked against the bytes that are left, and nothing is allocated but the
-/// strings that are returned.
+/// A cursor over the bytes of a GGUF file. Every read is checked against the bytes that are left, and nothing is allocated but
+/// the strings that are returned.
 struct GGUFReader {
   let file: String
   let region: MemoryRegion

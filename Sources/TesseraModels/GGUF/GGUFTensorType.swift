@@ -1,7 +1,7 @@
 /// How the weights of a GGUF tensor are stored. The raw value is the id in the file.
 ///
-/// Weights come in blocks of consecutive weights of one row; a block carries its own scale. Every type of the format is listed, because
-/// the reader needs its block size to check a file's extents; `isSupported` says which can be turned into numbers.
+/// Weights come in blocks of consecutive weights of one row; a block carries its own scale. Every type of the format is listed,
+/// because the reader needs its block size to check a file's extents; `isSupported` says which can be turned into numbers.
 // The names are those of the format, underscores included.
 // swift-format-ignore: AlwaysUseLowerCamelCase
 public enum GGUFTensorType: UInt32, Sendable, CaseIterable {

@@ -73,8 +73,8 @@ public enum GGUFValueType: UInt32, Sendable {
   }
 }
 
-/// An array in the metadata: it stays in the file and is read when asked for, so that opening a file with a large vocabulary allocates
-/// nothing for it.
+/// An array in the metadata: it stays in the file and is read when asked for, so that opening a file with a large vocabulary
+/// allocates nothing for it.
 public struct GGUFArray: Sendable {
   public let elementType: GGUFValueType
   public let count: Int
