@@ -67,7 +67,7 @@ swift_test() { # FOLDER FILTER FLAG...
 
 # What must not drown in a log: the runners' closing lines, and what they skipped.
 closing_lines() {
-    grep -E 'Test run with|scalar_checks:|[Ss]kipped|^== |^stat::number_of_executed_units' "$1" | sort -u | head -n 20
+    grep -E 'Test run with|scalar_checks:|[Ss]kipped|NOT RUN|^== |^stat::number_of_executed_units' "$1" | sort -u | head -n 20
 }
 
 first_errors() { grep -E 'error:|✘|Fatal|ERROR: |: warning: ' "$1" | head -n 40; }
