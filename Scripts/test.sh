@@ -45,9 +45,9 @@ build_portable() { # PROGRAM FLAG...
 stage_debug() { swift_test debug '' -Xswiftc -warnings-as-errors; }
 stage_release() { swift_test release '' -c release -Xswiftc -enable-testing -Xswiftc -warnings-as-errors; }
 
-# Addresses and, in C, undefined behaviour, which traps: that needs no run-time library. Leaks are not asked for: the test runner and
-# Foundation have their own. The kernels are compiled without
-# optimisation here, for what only -O0 shows and because the optimiser takes minutes over the checks in unrolled loops.
+# Addresses and, in C, undefined behaviour, which traps: that needs no run-time library. Leaks are not asked for: the test runner
+# and Foundation have their own. The kernels are compiled without optimisation here, for what only -O0 shows and because the
+# optimiser takes minutes over the checks in unrolled loops.
 stage_sanitize() {
     ASAN_OPTIONS=detect_leaks=0 \
         swift_test sanitize '' --sanitize=address -Xcc -O0 -Xcc -fsanitize=undefined -Xcc -fsanitize-trap=undefined
