@@ -10,6 +10,8 @@
 CK_ISA_BEGIN(avx512bf16)
 #include "support/store_avx512.h"
 #include "support/dot_bf16_avx512.h"
+#define CK_FOR_DOT_ROWS CK_FOR_ROWS_12
+#include "support/dot_bf16_panels.h"
 #include "support/expand_avx512.h"
 
 CK_INLINE void fused_panel(const ck_gemm_call *call, const ck_bitmap_weights *w, size_t panel, int rows) {
@@ -31,35 +33,20 @@ CK_INLINE void fused_panel(const ck_gemm_call *call, const ck_bitmap_weights *w,
     ck_dot_bf16_finish(call, acc, 0, panel, rows);
 }
 
-static void expanded_panel(const ck_gemm_call *call, const ck_bitmap_weights *w, size_t panel, uint16_t *dense) {
-    const size_t pairs = ck_k_padded(call->k, CK_BF16) / 2;
+CK_INLINE void expand_panel(const ck_bitmap_weights *w, size_t panel, size_t pairs, uint16_t *dense) {
     const uint32_t *bitmap = (const uint32_t *)w->bitmap + panel * pairs;
     const uint16_t *value = (const uint16_t *)w->values + w->offsets[panel];
     for (size_t pair = 0; pair < pairs; pair++)
         _mm512_store_si512(dense + pair * 2 * CK_PANEL_ROWS, ck_expand_bf16(bitmap[pair], &value));
-    for (size_t m = 0; m < call->m; m += CK_DOT_ROWS) {
-        const size_t rows = call->m - m < CK_DOT_ROWS ? call->m - m : CK_DOT_ROWS;
-#define CK_CALL(R) ck_dot_bf16_panel(call, dense, m, panel, R)
-        CK_FOR_ROWS_12(rows, CK_CALL)
-#undef CK_CALL
-    }
 }
 
-size_t ck_bitmap_gemm_bf16_avx512bf16_scratch(const ck_gemm_call *call) {
-    return call->m <= CK_DOT_ROWS ? 0 : CK_PANEL_ROWS * ck_k_padded(call->k, CK_BF16) * sizeof(uint16_t);
-}
+#include "bitmap_gemm/bitmap_bf16_panels.h"
+
+size_t ck_bitmap_gemm_bf16_avx512bf16_scratch(const ck_gemm_call *call) { return bitmap_bf16_scratch(call); }
 
 void ck_bitmap_gemm_bf16_avx512bf16(const ck_gemm_call *call, const ck_bitmap_weights *w, size_t panel_begin, size_t panel_end,
                                     void *scratch) {
-    for (size_t panel = panel_begin; panel < panel_end; panel++) {
-        if (call->m > CK_DOT_ROWS) {
-            expanded_panel(call, w, panel, scratch);
-            continue;
-        }
-#define CK_CALL(R) fused_panel(call, w, panel, R)
-        CK_FOR_ROWS_12(call->m, CK_CALL)
-#undef CK_CALL
-    }
+    bitmap_bf16_panels(call, w, panel_begin, panel_end, scratch);
 }
 
 CK_ISA_END

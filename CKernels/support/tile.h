@@ -16,14 +16,13 @@ CK_INLINE void ck_tile_shape(ck_tile_config *config, int tile, size_t rows, size
 #if CK_EMULATE
 #include "tile_model.h"
 #else
-#define ck_tile_configure(config)          _tile_loadconfig(config)
-#define ck_tile_release()                  _tile_release()
-#define ck_tile_zero(tile)                 _tile_zero(tile)
-#define ck_tile_load(tile, base, stride)   _tile_loadd(tile, base, stride)
-#define ck_tile_stream(tile, base, stride) _tile_stream_loadd(tile, base, stride)
-#define ck_tile_store(tile, base, stride)  _tile_stored(tile, base, stride)
-#define ck_tile_dot_bf16(c, a, b)          _tile_dpbf16ps(c, a, b)
-#define ck_tile_dot_int8(c, a, b)          _tile_dpbssd(c, a, b)
+#define ck_tile_configure(config)         _tile_loadconfig(config)
+#define ck_tile_release()                 _tile_release()
+#define ck_tile_zero(tile)                _tile_zero(tile)
+#define ck_tile_load(tile, base, stride)  _tile_loadd(tile, base, stride)
+#define ck_tile_store(tile, base, stride) _tile_stored(tile, base, stride)
+#define ck_tile_dot_bf16(c, a, b)         _tile_dpbf16ps(c, a, b)
+#define ck_tile_dot_int8(c, a, b)         _tile_dpbssd(c, a, b)
 #endif
 
 // Vector stores become visible to a following tile load in program order; the compiler must keep that order.

@@ -13,6 +13,9 @@ final class ReadBandwidth {
   private let memory: MemoryRegion
   private let pool: ThreadPool
   private let pieceBytes: Int
+  // Chunks that threads take from each other when one is held up, as the kernels' panels are shared: else a disturbed machine
+  // would let kernels read faster than the roofline.
+  private let schedule: PanelSchedule
   private(set) var samples: [Sample] = []
   private var piece = 0
   private var turn = 0
@@ -20,12 +23,14 @@ final class ReadBandwidth {
 
   /// About what a large layer takes, so that starting and ending the threads weighs as little as in a kernel's run.
   private static let wantedPieceBytes = 64 << 20
+  private static let chunks = 16
 
   /// - Parameter byteCount: memory to rotate through, at least `wantedPieceBytes` of it unless it is less.
   init(byteCount: Int, features: InstructionSet, pool: ThreadPool) throws(TesseraError) {
     self.pool = pool
-    // Whole lines for every thread.
-    let unit = 64 * pool.threadCount
+    schedule = PanelSchedule(threads: pool.threadCount)
+    // Whole lines for every chunk.
+    let unit = 64 * pool.threadCount * ReadBandwidth.chunks
     pieceBytes = max(unit, min(ReadBandwidth.wantedPieceBytes, byteCount) / unit * unit)
     let pieces = max(1, byteCount / pieceBytes)
     workingSetBytes = pieces * pieceBytes
@@ -57,13 +62,19 @@ final class ReadBandwidth {
     let pattern = patterns[turn]
     let base = memory.base + piece * pieceBytes
     let share = pieceBytes / pool.threadCount
+    let chunkBytes = share / ReadBandwidth.chunks
     // A sum for each thread, a pair of cache lines apart; used below, so that nothing may leave the reading out.
     let spacing = 16
     var sums = [UInt64](repeating: 0, count: pool.threadCount * spacing)
     let seconds = sums.withUnsafeMutableBufferPointer { sums in
       let target = sums
       return timed {
-        pool.run(parts: pool.threadCount) { part, _ in target[part * spacing] = pattern.run(base + part * share, share) }
+        schedule.restart()
+        pool.run(parts: pool.threadCount) { part, _ in
+          while let (owner, chunk) = schedule.next(for: part, shares: pool.threadCount, chunks: ReadBandwidth.chunks) {
+            target[part * spacing] &+= pattern.run(base + owner * share + chunk * chunkBytes, chunkBytes)
+          }
+        }
       }
     }
     checksum = sums.reduce(checksum, &+)

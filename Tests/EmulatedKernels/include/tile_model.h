@@ -27,11 +27,10 @@ void ck_tile_model_dot_int8(int c, int a, int b);
 
 #pragma clang assume_nonnull end
 
-#define ck_tile_configure(config)          ck_tile_model_configure(config)
-#define ck_tile_release()                  ck_tile_model_release()
-#define ck_tile_zero(tile)                 ck_tile_model_zero(tile)
-#define ck_tile_load(tile, base, stride)   ck_tile_model_load(tile, base, stride)
-#define ck_tile_stream(tile, base, stride) ck_tile_model_load(tile, base, stride)
-#define ck_tile_store(tile, base, stride)  ck_tile_model_store(tile, base, stride)
-#define ck_tile_dot_bf16(c, a, b)          ck_tile_model_dot_bf16(c, a, b)
-#define ck_tile_dot_int8(c, a, b)          ck_tile_model_dot_int8(c, a, b)
+#define ck_tile_configure(config)         ck_tile_model_configure(config)
+#define ck_tile_release()                 ck_tile_model_release()
+#define ck_tile_zero(tile)                ck_tile_model_zero(tile)
+#define ck_tile_load(tile, base, stride)  ck_tile_model_load(tile, base, stride)
+#define ck_tile_store(tile, base, stride) ck_tile_model_store(tile, base, stride)
+#define ck_tile_dot_bf16(c, a, b)         ck_tile_model_dot_bf16(c, a, b)
+#define ck_tile_dot_int8(c, a, b)         ck_tile_model_dot_int8(c, a, b)
