@@ -2,7 +2,8 @@
 //
 //   sum (x + 128) w = sum x w + 128 * row_sum        all modulo 2^32, and the true sum fits for k up to 131071
 //
-// Up to 12 rows of x meet expanded weights in registers; for more the panel is expanded once into scratch and multiplied from there.
+// Up to 12 rows of x meet expanded weights in registers; for more the panel is expanded once into scratch and multiplied from
+// there.
 #include "ck_bitmap_gemm.h"
 #include "support/isa.h"
 
