@@ -55,13 +55,19 @@ void ck_x_from_bf16(const uint16_t *source, size_t columns, size_t padded, uint1
 float ck_x_quantize_f32(const float *source, size_t columns, size_t padded, int8_t *target);
 float ck_x_quantize_bf16(const uint16_t *source, size_t columns, size_t padded, int8_t *target);
 
-// The same four, to the same bits, for wider instruction sets: best first, the functions above last.
+// Some kernels read bf16 rows in another order: in every 8 elements those with even index come first, 0 2 4 6 1 3 5 7.
+// ck_x_even_odd is where element i goes; ck_x_to_even_odd reorders a row of `padded` elements, a multiple of 8, in place.
+static inline size_t ck_x_even_odd(size_t i) { return (i & ~(size_t)7) | (i & 7) >> 1 | (i & 1) << 2; }
+void ck_x_to_even_odd(uint16_t *row, size_t padded);
+
+// The same five, to the same bits, for wider instruction sets: best first, the functions above last.
 typedef struct __attribute__((swift_attr("@Sendable"))) {
     ck_isa isa;
     void (*from_f32)(const float *source, size_t columns, size_t padded, uint16_t *target);
     void (*from_bf16)(const uint16_t *source, size_t columns, size_t padded, uint16_t *target);
     float (*quantize_f32)(const float *source, size_t columns, size_t padded, int8_t *target);
     float (*quantize_bf16)(const uint16_t *source, size_t columns, size_t padded, int8_t *target);
+    void (*to_even_odd)(uint16_t *row, size_t padded);
 } ck_x_converter;
 
 const ck_x_converter *ck_x_converters(size_t *count);

@@ -20,11 +20,19 @@ float ck_x_quantize_bf16(const uint16_t *source, size_t columns, size_t padded, 
     return quantize_bf16(source, columns, padded, target);
 }
 
+void ck_x_to_even_odd(uint16_t *row, size_t padded) {
+    for (size_t i = 0; i < padded; i += 8) {
+        uint16_t eight[8];
+        memcpy(eight, row + i, sizeof eight);
+        for (size_t j = 0; j < 8; j++) row[i + ck_x_even_odd(j)] = eight[j];
+    }
+}
+
 static const ck_x_converter converters[] = {
 #if CK_X86
-    {CK_ISA_AVX2, ck_x_from_f32_avx2, ck_x_from_bf16, ck_x_quantize_f32_avx2, ck_x_quantize_bf16_avx2},
+    {CK_ISA_AVX2, ck_x_from_f32_avx2, ck_x_from_bf16, ck_x_quantize_f32_avx2, ck_x_quantize_bf16_avx2, ck_x_to_even_odd_avx2},
 #endif
-    {CK_ISA_SCALAR, ck_x_from_f32, ck_x_from_bf16, ck_x_quantize_f32, ck_x_quantize_bf16},
+    {CK_ISA_SCALAR, ck_x_from_f32, ck_x_from_bf16, ck_x_quantize_f32, ck_x_quantize_bf16, ck_x_to_even_odd},
 };
 
 const ck_x_converter *ck_x_converters(size_t *count) {

@@ -23,5 +23,13 @@ float ck_x_quantize_bf16_avx2(const uint16_t *source, size_t columns, size_t pad
     return quantize_bf16_avx2(source, columns, padded, target);
 }
 
+void ck_x_to_even_odd_avx2(uint16_t *row, size_t padded) {
+    const __m128i order = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+    for (size_t i = 0; i < padded; i += 8) {
+        __m128i *const eight = (__m128i *)(void *)(row + i);
+        _mm_storeu_si128(eight, _mm_shuffle_epi8(_mm_loadu_si128(eight), order));
+    }
+}
+
 CK_ISA_END
 #endif

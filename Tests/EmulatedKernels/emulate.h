@@ -10,6 +10,7 @@
 #pragma once
 #define CK_EMULATE 1
 #include "ck_bitmap_gemm.h"
+#include "ck_code4_gemm.h"
 #include "ck_dense_gemm.h"
 #include "support/isa.h"
 
@@ -38,3 +39,9 @@
 #define CK_BITMAP_GEMM(fn, type, isa, min_m, scratch) CK_MODEL_##isa(CK_DECLARE(fn, ck_bitmap_weights, scratch))
 #include "bitmap_gemm/variants.inc"
 #undef CK_BITMAP_GEMM
+
+#define CK_CODE4_GEMM(fn, type, isa, min_m, min_group, scratch)                                                                  \
+    CK_MODEL_##isa(size_t ck_##scratch(const ck_gemm_call *, const ck_code4_weights *) CK_EMULATED(scratch);                     \
+                   void ck_##fn(const ck_gemm_call *, const ck_code4_weights *, size_t, size_t, void *) CK_EMULATED(fn);)
+#include "code4_gemm/variants.inc"
+#undef CK_CODE4_GEMM

@@ -1,6 +1,7 @@
 // The AVX-512 and AMX kernels of CKernels over C models of the instructions: they run on any machine, slowly. For tests.
 #pragma once
 #include "ck_bitmap_gemm.h"
+#include "ck_code4_gemm.h"
 #include "ck_dense_gemm.h"
 
 #pragma clang assume_nonnull begin
@@ -13,6 +14,7 @@ extern "C" {
 // processor answers with a fault (misaligned vectors, contradictory tiles) is in model_fault.h: ask after every call.
 const ck_dense_gemm_variant *ck_dense_gemm_emulated(size_t *count);
 const ck_bitmap_gemm_variant *ck_bitmap_gemm_emulated(size_t *count);
+const ck_code4_gemm_variant *ck_code4_gemm_emulated(size_t *count);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,130 @@
+// Packs codes and scales into panels, and back; what they are worth. The layout is drawn in ck_code4_gemm.h.
+#include <math.h>
+#include <string.h>
+#include "code4_gemm/code4_layout.h"
+#include "support/bf16.h"
+#include "support/f16.h"
+
+static int packed_bytes(size_t n, size_t panel_bytes, size_t *bytes) {
+    return !__builtin_mul_overflow(ck_panels(n), panel_bytes, bytes);
+}
+
+static int shape_fits(size_t n, size_t k) { return n > 0 && k > 0 && n <= SIZE_MAX - CK_PANEL_ROWS && k <= SIZE_MAX / 64; }
+
+size_t ck_code4_codes_bytes(size_t n, size_t k) {
+    size_t bytes;
+    return shape_fits(n, k) && packed_bytes(n, code4_panel_bytes(k), &bytes) ? bytes : 0;
+}
+
+size_t ck_code4_scales_bytes(size_t n, size_t k, size_t group, ck_scale_type scale_type) {
+    size_t bytes;
+    return shape_fits(n, k) && packed_bytes(n, code4_panel_scale_bytes(k, group, scale_type), &bytes) ? bytes : 0;
+}
+
+static size_t rows_of(size_t panel, size_t n) {
+    const size_t left = n - panel * CK_PANEL_ROWS;
+    return left < CK_PANEL_ROWS ? left : CK_PANEL_ROWS;
+}
+
+void ck_code4_pack_codes(const uint8_t *source, size_t stride, size_t n, size_t k, size_t panel_begin, size_t panel_end,
+                         uint8_t *codes) {
+    for (size_t panel = panel_begin; panel < panel_end; panel++) {
+        uint8_t *const target = codes + panel * code4_panel_bytes(k);
+        memset(target, 0, code4_panel_bytes(k));
+        for (size_t row = 0; row < rows_of(panel, n); row++) {
+            const uint8_t *const from = source + (panel * CK_PANEL_ROWS + row) * stride;
+            for (size_t i = 0; i < k; i++) target[code4_byte(row, i)] |= (uint8_t)((from[i] & 15u) << code4_shift(i));
+        }
+    }
+}
+
+void ck_code4_unpack_codes(const uint8_t *codes, size_t n, size_t k, size_t panel_begin, size_t panel_end, uint8_t *target,
+                           size_t stride) {
+    for (size_t panel = panel_begin; panel < panel_end; panel++) {
+        const uint8_t *const from = codes + panel * code4_panel_bytes(k);
+        for (size_t row = 0; row < rows_of(panel, n); row++)
+            for (size_t i = 0; i < k; i++)
+                target[(panel * CK_PANEL_ROWS + row) * stride + i] = from[code4_byte(row, i)] >> code4_shift(i) & 15;
+    }
+}
+
+void ck_code4_pack_scales(const void *source, size_t stride, size_t n, size_t k, size_t group, ck_scale_type scale_type,
+                          size_t panel_begin, size_t panel_end, void *scales) {
+    const size_t width = ck_code4_scale_width(scale_type), groups = (k + group - 1) / group;
+    const size_t panel_bytes = code4_panel_scale_bytes(k, group, scale_type);
+    for (size_t panel = panel_begin; panel < panel_end; panel++) {
+        uint8_t *const target = (uint8_t *)scales + panel * panel_bytes;
+        memset(target, 0, panel_bytes);
+        for (size_t row = 0; row < rows_of(panel, n); row++)
+            for (size_t g = 0; g < groups; g++)
+                memcpy(target + (g * CK_PANEL_ROWS + row) * width,
+                       (const uint8_t *)source + ((panel * CK_PANEL_ROWS + row) * stride + g) * width, width);
+    }
+}
+
+void ck_code4_unpack_scales(const void *scales, size_t n, size_t k, size_t group, ck_scale_type scale_type, size_t panel_begin,
+                            size_t panel_end, void *target, size_t stride) {
+    const size_t width = ck_code4_scale_width(scale_type), groups = (k + group - 1) / group;
+    for (size_t panel = panel_begin; panel < panel_end; panel++) {
+        const uint8_t *const from = (const uint8_t *)scales + panel * code4_panel_scale_bytes(k, group, scale_type);
+        for (size_t row = 0; row < rows_of(panel, n); row++)
+            for (size_t g = 0; g < groups; g++)
+                memcpy((uint8_t *)target + ((panel * CK_PANEL_ROWS + row) * stride + g) * width,
+                       from + (g * CK_PANEL_ROWS + row) * width, width);
+    }
+}
+
+// E4M3: subnormals count in 1/512, 0x7F is NaN.
+static float e4m3(unsigned bits) {
+    const unsigned exponent = bits >> 3, mantissa = bits & 7;
+    if (bits == 0x7F) return NAN;
+    return exponent == 0 ? (float)mantissa * 0x1p-9f : ldexpf((float)(8 + mantissa), (int)exponent - 10);
+}
+
+float ck_code4_scale(uint32_t bits, ck_scale_type type, const ck_code4_tables *tables) {
+    switch (type) {
+    case CK_SCALE_F16: return ck_f16_to_f32((uint16_t)bits);
+    case CK_SCALE_F16_SELECTOR: return ck_f16_to_f32((uint16_t)(bits & ~3u));
+    case CK_SCALE_INDEX: return ck_bf16_to_f32(tables->scale_values[bits & 63]);
+    default: return e4m3(bits & 127);
+    }
+}
+
+unsigned ck_code4_selector(uint32_t bits, ck_scale_type type) {
+    switch (type) {
+    case CK_SCALE_F16: return 0;
+    case CK_SCALE_F16_SELECTOR: return bits & 3;
+    case CK_SCALE_INDEX: return bits >> 6 & 3;
+    default: return bits >> 7 & 1;
+    }
+}
+
+void ck_code4_dequantize(const ck_code4_weights *w, size_t n, size_t k, size_t panel_begin, size_t panel_end, float *target,
+                         size_t stride) {
+    for (size_t panel = panel_begin; panel < panel_end; panel++) {
+        const uint8_t *const codes = code4_panel_codes(w, panel), *const scales = code4_panel_scales(w, panel);
+        for (size_t row = 0; row < rows_of(panel, n); row++)
+            for (size_t i = 0; i < k; i++) {
+                const size_t packed = code4_packed_input(&w->view, i);
+                const uint32_t bits = code4_scale_bits(scales, packed / w->group, row, w->scale_type);
+                const unsigned code = codes[code4_byte(row, packed)] >> code4_shift(packed) & 15;
+                const float value = ck_bf16_to_f32(w->tables->values[ck_code4_selector(bits, w->scale_type)][code]);
+                target[(panel * CK_PANEL_ROWS + row) * stride + i] =
+                    value * ck_code4_scale(bits, w->scale_type, w->tables) * w->tensor_scale;
+            }
+    }
+}
+
+ck_status ck_code4_validate(const ck_code4_weights *w, size_t n, size_t k, size_t *bad_panel) {
+    for (size_t panel = 0; panel < ck_panels(n); panel++) {
+        const uint8_t *const scales = (const uint8_t *)w->scales + panel * code4_panel_scale_bytes(k, w->group, w->scale_type);
+        for (size_t group = 0; group < ck_code4_groups(k, w->group); group++)
+            for (size_t row = 0; row < CK_PANEL_ROWS; row++) {
+                const uint32_t bits = code4_scale_bits(scales, group, row, w->scale_type);
+                if (isfinite(ck_code4_scale(bits, w->scale_type, w->tables))) continue;
+                *bad_panel = panel;
+                return CK_ERR_CORRUPT;
+            }
+    }
+    return CK_OK;
+}

@@ -1,0 +1,51 @@
+// Where a code, a group's scale and an element of x lie; the layout is drawn in ck_code4_gemm.h.
+#pragma once
+#include "ck_code4_gemm.h"
+
+enum {
+    CODE4_LINE_K = 8,   // inputs in a line of 64 bytes
+    CODE4_STEP_K = 64,  // inputs in a step of 8 lines
+    CODE4_LINE_BYTES = 64,
+};
+
+static inline size_t code4_panel_bytes(size_t packed_k) { return ck_code4_padded(packed_k) / CODE4_LINE_K * CODE4_LINE_BYTES; }
+
+static inline size_t code4_panel_scale_bytes(size_t packed_k, size_t group, ck_scale_type type) {
+    return ck_code4_groups(packed_k, group) * CK_PANEL_ROWS * ck_code4_scale_width(type);
+}
+
+// The packed panel that a panel of the view is.
+static inline size_t code4_packed_panel(const ck_code4_view *view, size_t panel) {
+    return panel / view->kept_panels * view->block_panels + panel % view->kept_panels;
+}
+
+static inline const uint8_t *code4_panel_codes(const ck_code4_weights *w, size_t panel) {
+    return w->codes + code4_packed_panel(&w->view, panel) * code4_panel_bytes(w->packed_k);
+}
+
+static inline const uint8_t *code4_panel_scales(const ck_code4_weights *w, size_t panel) {
+    return (const uint8_t *)w->scales +
+           code4_packed_panel(&w->view, panel) * code4_panel_scale_bytes(w->packed_k, w->group, w->scale_type);
+}
+
+// The byte of a panel that holds the code of a row's packed input k, and whether it is the high nibble.
+static inline size_t code4_byte(size_t row, size_t k) { return k / CODE4_LINE_K * CODE4_LINE_BYTES + row * 4 + k % 4; }
+static inline unsigned code4_shift(size_t k) { return k % CODE4_LINE_K < 4 ? 0 : 4; }
+
+// The packed input that input k of the view is.
+static inline size_t code4_packed_input(const ck_code4_view *view, size_t k) {
+    return k / view->kept_k * view->block_k + k % view->kept_k;
+}
+
+// Where input k of the view lies in a row of x, before the order of bf16.
+static inline size_t code4_x_position(const ck_code4_view *view, size_t k) {
+    return k / view->kept_k * ck_code4_padded(view->kept_k) + k % view->kept_k;
+}
+
+static inline uint32_t code4_scale_bits(const uint8_t *scales, size_t group, size_t row, ck_scale_type type) {
+    const size_t at = group * CK_PANEL_ROWS + row;
+    if (ck_code4_scale_width(type) == 1) return scales[at];
+    uint16_t bits;
+    __builtin_memcpy(&bits, scales + 2 * at, sizeof bits);
+    return bits;
+}
