@@ -80,7 +80,8 @@ let package = Package(
       ],
       swiftSettings: swiftFlags),
     .testTarget(name: "TesseraLayersTests", dependencies: ["TesseraLayers", "Tessera"], swiftSettings: swiftFlags),
-    .testTarget(name: "TesseraModelsTests", dependencies: ["TesseraModels", "Tessera"], swiftSettings: swiftFlags),
+    .testTarget(
+      name: "TesseraModelsTests", dependencies: ["TesseraModels", "TesseraLayers", "Tessera"], swiftSettings: swiftFlags),
   ],
   cLanguageStandard: .c17
 )

@@ -118,14 +118,22 @@ struct KBench: ParsableCommand {
     }
     console.line("\(executor.machine.model), \(executor.pool.threadCount) threads, \(BuildInfo.mode) build")
     console.line(Table.legend)
+    let title = plotTitle(executor)
     let bench = Bench(settings: settings, executor: executor, console: console, report: report) { report throws(BenchError) in
-      if let json, json != "-" { try report.write(to: json) }
+      try save(report, plotTitle: title, toStreams: false)
     }
     try bench.run()
     report = bench.report
-    if json == "-" { try report.write(to: "-") }
-    if let plot { try OutputText.save(Plot(report.rows, title: plotTitle(executor)).svg, to: plot) }
+    try save(report, plotTitle: title, toStreams: true)
     if !report.errors.isEmpty { throw BenchError.wrongKernels(report.errors.count) }
+  }
+
+  /// Files are written again after each group of rows, and first of all, so that one that cannot be written costs no minutes.
+  private func save(_ report: Report, plotTitle: String, toStreams: Bool) throws(BenchError) {
+    if let json, OutputText.isStream(json) == toStreams { try report.write(to: json) }
+    if let plot, OutputText.isStream(plot) == toStreams {
+      try OutputText.save(Plot(report.rows, title: plotTitle).svg, to: plot)
+    }
   }
 
   private func runChecks(_ settings: Settings, _ console: Console) throws(BenchError) {

@@ -2,7 +2,7 @@
 ///
 /// Files have their own errors (`WeightFileError`); mistakes that a caller could have checked are preconditions.
 public enum TesseraError: Error, Sendable, Equatable {
-  /// A size is zero or negative, or a product of sizes does not fit an Int.
+  /// A size is zero, negative or above a limit that `what` names, or a product of sizes does not fit an Int.
   case invalidShape(what: String, rows: Int, columns: Int)
   /// Two things that must have the same size do not.
   case sizeMismatch(what: String, expected: Int, got: Int)
@@ -29,7 +29,7 @@ extension TesseraError: CustomStringConvertible {
   public var description: String {
     switch self {
     case .invalidShape(let what, let rows, let columns):
-      "\(what): \(rows) x \(columns) is no shape Tessera can hold; both sizes must be positive and their product must fit"
+      "\(what): \(rows) x \(columns) is no shape Tessera can hold; sizes must be positive and their product must fit"
     case .sizeMismatch(let what, let expected, let got):
       "\(what): expected \(expected) elements, got \(got)"
     case .overlappingMemory(let what):

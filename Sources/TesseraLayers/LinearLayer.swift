@@ -31,7 +31,8 @@ extension LinearLayer {
 
   /// The same into a new array of `rows * outputs` elements.
   public func callAsFunction(_ x: Span<Float>, rows: Int, on executor: Executor) throws(TesseraError) -> [Float] {
-    var y = [Float](repeating: 0, count: rows * outputs)
+    try checkRows(rows, ofCount: x.count, inputs: inputs, outputs: outputs)
+    var y = try [Float](allocating: rows * outputs) { $0.initialize(repeating: 0) }
     var target = y.mutableSpan
     try callAsFunction(x, rows: rows, into: &target, on: executor)
     return y

@@ -1,5 +1,13 @@
 public import Tessera
 
+#if canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#elseif canImport(Darwin)
+  internal import Darwin
+#endif
+
 /// The tensors of an ordinary safetensors checkpoint, one file or a folder of shards.
 ///
 /// Headers are checked when the checkpoint is opened; tensors are converted when they are asked for.
@@ -32,8 +40,10 @@ public struct SafetensorsFile: WeightSource {
       let folder = path.hasSuffix("/") ? String(path.dropLast()) : path
       do {
         return try SafetensorsFile(index: "\(folder)/model.safetensors.index.json")
-      } catch .cannotOpen {
+      } catch .cannotOpen(_, ENOENT) {
         return try SafetensorsFile(single: "\(folder)/model.safetensors")
+      } catch .cannotOpen(_, ENOTDIR) {
+        throw WeightFileError.notRegularFile(file: path)
       }
     }
   }
@@ -89,29 +99,27 @@ extension SafetensorsFile {
   public func type(of name: String) throws(WeightFileError) -> SafetensorsType { try place(name).tensor.type }
 
   /// The tensor's elements in row-major order. BF16 and F16 become Float exactly.
-  /// - Throws: `missingTensor`, or `unsupportedType` for anything but BF16, F16 and F32.
+  /// - Throws: `missingTensor`, `outOfMemory`, or `unsupportedType` for anything but BF16, F16 and F32.
   public func float32(_ name: String) throws(WeightFileError) -> [Float] {
     let place = try place(name)
     defer { withExtendedLifetime(place) {} }
-    let bytes = place.bytes
     switch place.tensor.type {
-    case .bf16: return elements(of: bytes) { (bits: UInt16) in Float(BFloat16(bits: bits)) }
-    case .f16: return elements(of: bytes) { (bits: UInt16) in Float(binary16: bits) }
-    case .f32: return elements(of: bytes) { (bits: UInt32) in Float(bitPattern: bits) }
+    case .bf16: return try elements(of: place) { (bits: UInt16) in Float(BFloat16(bits: bits)) }
+    case .f16: return try elements(of: place) { (bits: UInt16) in Float(binary16: bits) }
+    case .f32: return try elements(of: place) { (bits: UInt32) in Float(bitPattern: bits) }
     default: throw unsupported(place)
     }
   }
 
   /// The tensor's elements in row-major order, rounded to nearest even where they are not BF16 already.
-  /// - Throws: `missingTensor`, or `unsupportedType` for anything but BF16, F16 and F32.
+  /// - Throws: `missingTensor`, `outOfMemory`, or `unsupportedType` for anything but BF16, F16 and F32.
   public func bfloat16(_ name: String) throws(WeightFileError) -> [BFloat16] {
     let place = try place(name)
     defer { withExtendedLifetime(place) {} }
-    let bytes = place.bytes
     switch place.tensor.type {
-    case .bf16: return elements(of: bytes) { (bits: UInt16) in BFloat16(bits: bits) }
-    case .f16: return elements(of: bytes) { (bits: UInt16) in BFloat16(Float(binary16: bits)) }
-    case .f32: return elements(of: bytes) { (bits: UInt32) in BFloat16(Float(bitPattern: bits)) }
+    case .bf16: return try elements(of: place) { (bits: UInt16) in BFloat16(bits: bits) }
+    case .f16: return try elements(of: place) { (bits: UInt16) in BFloat16(Float(binary16: bits)) }
+    case .f32: return try elements(of: place) { (bits: UInt32) in BFloat16(Float(bitPattern: bits)) }
     default: throw unsupported(place)
     }
   }
@@ -128,15 +136,15 @@ extension SafetensorsFile {
 
   /// Tensors of foreign files begin at any byte, hence the unaligned loads.
   private func elements<Bits: FixedWidthInteger & BitwiseCopyable, Element>(
-    of bytes: UnsafeRawBufferPointer, _ convert: (Bits) -> Element
-  ) -> [Element] {
+    of place: Place, _ convert: (Bits) -> Element
+  ) throws(WeightFileError) -> [Element] {
+    let bytes = place.bytes
     let count = bytes.count / MemoryLayout<Bits>.size
-    return [Element](unsafeUninitializedCapacity: count) { target, initialized in
+    return try weightArray(of: place.tensor.name, file: place.file.path, count: count) { target in
       for i in 0..<count {
         let bits = Bits(littleEndian: bytes.loadUnaligned(fromByteOffset: i * MemoryLayout<Bits>.size, as: Bits.self))
         target.initializeElement(at: i, to: convert(bits))
       }
-      initialized = count
     }
   }
 }

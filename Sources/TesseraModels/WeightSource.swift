@@ -10,10 +10,10 @@ public protocol WeightSource: Sendable {
   var names: [String] { get }
   /// - Throws: `WeightFileError.missingTensor`.
   func shape(of name: String) throws(WeightFileError) -> [Int]
-  /// - Throws: `WeightFileError.missingTensor`, `.unsupportedType`.
+  /// - Throws: `WeightFileError.missingTensor`, `.unsupportedType`, `.outOfMemory`.
   func float32(_ name: String) throws(WeightFileError) -> [Float]
   /// The same weights, each rounded to nearest even unless the file holds bfloat16 already.
-  /// - Throws: `WeightFileError.missingTensor`, `.unsupportedType`.
+  /// - Throws: `WeightFileError.missingTensor`, `.unsupportedType`, `.outOfMemory`.
   func bfloat16(_ name: String) throws(WeightFileError) -> [BFloat16]
 }
 

@@ -220,8 +220,25 @@ private struct Reference {
       var target = y.mutableSpan
       try layer(x(rows: 1).span, rows: 1, into: &target, on: executor)
     }
-    #expect(throws: TesseraError.invalidShape(what: "x", rows: 0, columns: 203)) {
-      try layer(x(rows: 0).span, rows: 0, on: executor)
+    for rows in [0, -1, .min, .max, Int.max / 203] {
+      #expect(throws: TesseraError.invalidShape(what: "x", rows: rows, columns: 203)) {
+        try layer(x(rows: 0).span, rows: rows, on: executor)
+      }
     }
+    // Refused before y is made: 280 TB.
+    #expect(throws: TesseraError.sizeMismatch(what: "x", expected: 203 << 40, got: 203)) {
+      try layer(x(rows: 1).span, rows: 1 << 40, on: executor)
+    }
+  }
+
+  /// The same bits whether bfloat16 weights are quantised as such or as Float.
+  @Test func int8OfBFloat16IsInt8OfFloat() throws {
+    let floats = matrix.elements.map { Float($0) }
+    let (a, b) = (
+      try BitmapWeights(quantizing: matrix.elements.span, outputs: matrix.rows, inputs: matrix.columns),
+      try BitmapWeights(quantizing: floats.span, outputs: matrix.rows, inputs: matrix.columns)
+    )
+    #expect(a.unpackedInt8() == b.unpackedInt8())
+    #expect(a.rowScale.map { Array($0.bytes) } == b.rowScale.map { Array($0.bytes) })
   }
 }

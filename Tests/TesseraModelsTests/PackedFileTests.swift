@@ -68,6 +68,14 @@ import Testing
     #expect(try readFile(again) == readFile(path))
   }
 
+  /// Names that change what Character the text before or after them ends in.
+  @Test(arguments: ["\u{301}x", "x\u{301}", "\u{200D}", "\n", "e\u{301}\u{323}"])
+  func namesAreBytes(name: String) throws {
+    let path = folder.file("model.safetensors")
+    try PackedFile.write([try Self.tensor(name, .plainF32, rows: 1, columns: 2)], to: path)
+    #expect(try PackedFile.open(path).tensors.map { Array($0.name.utf8) } == [Array(name.utf8)])
+  }
+
   @Test func anEmptyFileIsLegal() throws {
     let path = folder.file("empty.safetensors")
     try PackedFile.write([], to: path)

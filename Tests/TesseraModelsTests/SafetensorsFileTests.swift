@@ -2,6 +2,14 @@ import Tessera
 import TesseraModels
 import Testing
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
 @Suite struct SafetensorsFileTests {
   private let folder = TemporaryFolder()
 
@@ -91,6 +99,14 @@ import Testing
     #expect(try openWeights(folder.path).float32("a") == [1])
     #expect(try openWeights(folder.file("model.safetensors")).float32("a") == [1])
     #expect(throws: WeightFileError.cannotOpen(file: folder.file("absent"), errno: 2)) { try openWeights(folder.file("absent")) }
+  }
+
+  @Test func namesWhatIsNeitherFileNorFolder() throws {
+    let pipe = folder.file("pipe")
+    #expect(mkfifo(pipe, 0o600) == 0)
+    #expect(throws: WeightFileError.notRegularFile(file: pipe)) { try openWeights(pipe) }
+    let empty = folder.file("model.safetensors")
+    #expect(throws: WeightFileError.cannotOpen(file: empty, errno: ENOENT)) { try openWeights(folder.path) }
   }
 
   @Test(arguments: [

@@ -95,11 +95,40 @@ import Testing
 
   @Test func aFolderInTheWayIsAnError() throws {
     let error = #expect(throws: WeightFileError.self) { try write([], of: [], to: folder.path) }
-    #expect(error?.kind == "writeFailed")
+    #expect(error == .notRegularFile(file: folder.path))
     #expect(TemporaryFolder.entries(of: "/tmp").filter { $0.hasPrefix(folder.path.dropFirst(5) + ".partial") }.isEmpty)
   }
 
+  /// Renaming over a device or a pipe would remove it.
+  @Test func aPipeInTheWayStays() throws {
+    let pipe = folder.file("pipe")
+    #expect(mkfifo(pipe, 0o600) == 0)
+    #expect(throws: WeightFileError.notRegularFile(file: pipe)) { try write([], of: [], to: pipe) }
+    var status = stat()
+    #expect(stat(pipe, &status) == 0 && status.st_mode & S_IFMT == S_IFIFO)
+    #expect(folder.contents == ["pipe"])
+  }
+
+  @Test func aLinkStaysAndItsFileIsReplaced() throws {
+    let path = folder.write("old", to: "a.safetensors")
+    #expect(symlink(path, folder.file("link")) == 0)
+    try write([.init(name: "a", type: .u8, shape: [1])], of: [[1]], to: folder.file("link"))
+    var status = stat()
+    #expect(lstat(folder.file("link"), &status) == 0 && status.st_mode & S_IFMT == S_IFLNK)
+    #expect(try SafetensorsHeaderTests.parse(readFile(path)).tensors.count == 1)
+    #expect(folder.contents == ["a.safetensors", "link"])
+  }
+
   #if os(Linux)
+    /// The system follows such a link to a file that has no name any more.
+    @Test func aFileWithoutANameIsRefused() throws {
+      let descriptor = open(folder.write("old", to: "a"), O_RDONLY)
+      defer { close(descriptor) }
+      unlink(folder.file("a"))
+      let path = "/proc/self/fd/\(descriptor)"
+      #expect(throws: WeightFileError.notRegularFile(file: path)) { try write([], of: [], to: path) }
+    }
+
     /// A limit on the size of files fails a write in the middle, as a full disk does.
     @Test func aWriteThatFailsLeavesTheOldFile() async {
       await #expect(processExitsWith: .success) {

@@ -203,7 +203,7 @@ private func patterns(_ count: Int, density: Double, finite: Bool = true) -> [BF
   @Test func refusesInt8RowsWhoseSumsCouldOverflow() throws {
     let most = BitmapWeights.mostInt8Inputs
     let row = [Float](repeating: 1, count: most + 1)
-    #expect(throws: TesseraError.invalidShape(what: "int8 weights", rows: 1, columns: most + 1)) {
+    #expect(throws: TesseraError.invalidShape(what: "int8 weights of more than 131071 inputs", rows: 1, columns: most + 1)) {
       try BitmapWeights(quantizing: row.span, outputs: 1, inputs: most + 1)
     }
     // The longest row that is allowed, at its largest sum: 127 * 127 * 131,071 steps of 1/127 by 1/127.

@@ -4,6 +4,8 @@ struct ModelPreset {
     let name: String
     let outputs: Int
     let inputs: Int
+
+    var shape: Shape { Shape(outputs: outputs, inputs: inputs) }
   }
 
   let name: String
@@ -44,6 +46,9 @@ struct Shape: Hashable, CustomStringConvertible {
 
   var description: String { "\(outputs)x\(inputs)" }
 
+  /// As dense bfloat16; a Double, because arguments may ask for more than an Int holds.
+  var denseBytes: Double { 2 * Double(outputs) * Double(inputs) }
+
   /// `14336x4096`; nil for anything else.
   init?(_ text: some StringProtocol) {
     let sides = text.split(separator: "x", omittingEmptySubsequences: false)
@@ -61,6 +66,6 @@ extension ModelPreset {
   /// Of the block's layers, each once, in the order in which they first run.
   var shapes: [Shape] {
     var seen = Set<Shape>()
-    return block.map { Shape(outputs: $0.outputs, inputs: $0.inputs) }.filter { seen.insert($0).inserted }
+    return block.map(\.shape).filter { seen.insert($0).inserted }
   }
 }

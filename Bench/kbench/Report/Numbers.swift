@@ -24,10 +24,13 @@ func scientific(_ value: Double?) -> String {
 }
 
 /// `1.5 GiB`: bytes for people.
-func binarySize(_ bytes: Int) -> String {
-  let units = ["B", "KiB", "MiB", "GiB", "TiB"]
-  var (value, unit) = (Double(bytes), 0)
+func binarySize(_ bytes: Int) -> String { binarySize(Double(bytes)) }
+
+func binarySize(_ bytes: Double) -> String {
+  let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
+  var (value, unit) = (bytes, 0)
   while value >= 1024, unit < units.count - 1 { (value, unit) = (value / 1024, unit + 1) }
+  if value >= 1e6 { return scientific(value) + " " + units[unit] }
   return (unit == 0 || value >= 100 ? fixed(value, 0) : fixed(value, 1)) + " " + units[unit]
 }
 

@@ -6,10 +6,24 @@ extension Bench {
   func runChains(_ file: LayerFile?) throws(BenchError) {
     guard !settings.packings.isEmpty else { return }
     if let file {
+      try checkActivations(of: file.name, try (file.blockLayers + [file.head].compactMap(\.self)).map(\.shape))
       try runChain(try chain(of: file))
     } else {
-      for preset in settings.presets { try runChain(try chain(of: preset)) }
+      for preset in settings.presets {
+        try checkActivations(of: preset.name, (preset.block + [preset.head]).map(\.shape))
+        try runChain(try chain(of: preset))
+      }
     }
+  }
+
+  /// Refuses an M whose rows memory cannot hold, before anything is packed.
+  private func checkActivations(of model: String, _ shapes: [Shape]) throws(BenchError) {
+    let needed = activationBytes(
+      inputs: Set(shapes.map(\.inputs)).reduce(0, +), outputs: shapes.map(\.outputs).max() ?? 0)
+    guard let available = availableMemory(), needed > Double(available) * 0.9 else { return }
+    throw BenchError.failed(
+      "\(model), M = \(settings.mostRows), needs \(binarySize(needed)) for x and y, \(binarySize(available)) are free;"
+        + " choose less with --m")
   }
 
   /// A model's layers in all packings. The head stays dense in all of them, as it does in SparAMX.
@@ -26,7 +40,7 @@ extension Bench {
     let packings = settings.packings
     let seed = settings.seed
     func matrix(_ layer: ModelPreset.Layer) -> SourceMatrix {
-      SourceMatrix(random: Shape(outputs: layer.outputs, inputs: layer.inputs), seed: seed, on: pool)
+      SourceMatrix(random: layer.shape, seed: seed, on: pool)
     }
     let blocks = try blocksInMemory(of: preset, packings: packings)
     var layers: [[WeightCopies]] = []
@@ -72,11 +86,10 @@ extension Bench {
   ) throws(BenchError) -> Int {
     if settings.isHot { return 1 }
     guard let available = availableMemory() else { return preset.blockCount }
-    func bytes(_ layer: ModelPreset.Layer) -> Double { 2 * Double(layer.outputs) * Double(layer.inputs) }
-    let dense = preset.block.reduce(0) { $0 + bytes($1) }
+    let dense = preset.block.reduce(0) { $0 + $1.shape.denseBytes }
     let perBlock = packings.reduce(0.0) { $0 + dense * $1.format.relativeBytes(sparsity: $1.sparsity ?? 0) }
     // The head beside the forms that it goes through while it is packed.
-    let fitting = Int((Double(available) * 0.9 - 3 * bytes(preset.head)) / perBlock)
+    let fitting = Int((Double(available) * 0.9 - 3 * preset.head.shape.denseBytes) / perBlock)
     guard fitting >= 1 else {
       throw BenchError.failed("\(preset.name) does not fit into \(binarySize(available)); choose fewer formats with --format")
     }

@@ -6,8 +6,9 @@ extension Bench {
   func runMultiplications(_ sources: [MatrixSource]) throws(BenchError) {
     guard !settings.packings.isEmpty else { return }
     for source in sources {
+      let budget = try copyBytes(for: source.shape)
       let matrix = try source.load()
-      let copies = try packedCopies(of: matrix)
+      let copies = try packedCopies(of: matrix, budget: budget)
       for (index, rows) in settings.rows.enumerated() {
         let title = "\(matrix.shape) M = \(rows)  (\(index + 1) of \(settings.rows.count))"
         try measure(matrix, copies, rows: rows, title: title)
@@ -23,11 +24,9 @@ extension Bench {
     let copies: WeightCopies
   }
 
-  private func packedCopies(of matrix: SourceMatrix) throws(BenchError) -> [Packing] {
-    let packings = settings.packings
-    let budget = try copyBytes(for: matrix, packings: packings.count)
+  private func packedCopies(of matrix: SourceMatrix, budget: Int) throws(BenchError) -> [Packing] {
     var result: [Packing] = []
-    for (format, sparsity) in packings {
+    for (format, sparsity) in settings.packings {
       console.progress("\(matrix.shape): packing \(format)")
       let copies = try attempt { () throws(TesseraError) in
         let packed = try matrix.packed(as: format, sparsity: sparsity, seed: settings.seed, on: executor)
@@ -38,22 +37,27 @@ extension Bench {
     return result
   }
 
-  /// Memory for the copies of each packing: the working set, less when memory is short.
-  private func copyBytes(for matrix: SourceMatrix, packings: Int) throws(BenchError) -> Int {
-    guard let available = availableMemory() else { return workingSetBytes }
-    let dense = WeightFormat.denseByteCount(outputs: matrix.shape.outputs, inputs: matrix.shape.inputs)
+  /// Memory for the copies of each packing: the working set, less when memory is short. Known before the matrix is made.
+  private func copyBytes(for shape: Shape) throws(BenchError) -> Int {
+    let packings = settings.packings.count
+    let available = Double(availableMemory() ?? .max)
     // Packing needs the matrix in other forms beside it: pruned, as Float and as codes.
-    let limit = (available - 4 * dense) * 9 / 10 / max(1, packings)
-    guard limit >= dense else {
+    let others = 4 * shape.denseBytes + activationBytes(inputs: shape.inputs, outputs: shape.outputs)
+    let limit = (available - others) * 0.9 / Double(packings)
+    guard limit >= shape.denseBytes else {
       throw BenchError.failed(
-        "\(matrix.shape) in \(packings) packings needs \(binarySize(dense * (packings + 4))), \(binarySize(available)) are free;"
-          + " choose fewer with --format")
+        "\(shape), M = \(settings.mostRows), in \(packings) packings needs"
+          + " \(binarySize(shape.denseBytes * Double(packings) + others)), \(binarySize(available)) are free;"
+          + " choose fewer with --format or --m")
     }
-    if limit < workingSetBytes {
-      note("\(matrix.shape) rotates through \(binarySize(limit)) instead of \(binarySize(workingSetBytes)), for want of memory")
+    if limit < Double(workingSetBytes) {
+      note("\(shape) rotates through \(binarySize(limit)) instead of \(binarySize(workingSetBytes)), for want of memory")
     }
-    return min(limit, workingSetBytes)
+    return Int(min(limit, Double(workingSetBytes)))
   }
+
+  /// What the largest M needs: x and y as Float, x once more as the kernels read it, y once more for its check.
+  func activationBytes(inputs: Int, outputs: Int) -> Double { Double(settings.mostRows) * 8 * (Double(inputs) + Double(outputs)) }
 
   private func measure(_ matrix: SourceMatrix, _ packings: [Packing], rows: Int, title: String) throws(BenchError) {
     console.progress("\(title): checking")

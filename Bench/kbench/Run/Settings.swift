@@ -16,6 +16,8 @@ struct Settings {
   var seed: UInt64 = 1
   var weightFile: String?
 
+  var mostRows: Int { rows.max() ?? 1 }
+
   /// The formats of the wanted operations, each at every sparsity that makes a difference to it.
   var packings: [(format: WeightFormat, sparsity: Double?)] {
     formats.filter { operations.contains(BenchOperation($0.operation)) }.flatMap { format in

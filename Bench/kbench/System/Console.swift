@@ -1,3 +1,5 @@
+internal import Tessera
+
 #if canImport(FoundationEssentials)
   internal import FoundationEssentials
 #else
@@ -67,25 +69,32 @@ struct Console {
 }
 
 enum OutputText {
-  /// Replaces a file in one step, or writes standard output for `-`.
+  /// Whether a path is `-`, standard output, or a terminal, pipe or device: what is written there stays, so only a whole report is.
+  static func isStream(_ path: String) -> Bool {
+    if path == "-" { return true }
+    var status = stat()
+    return stat(path, &status) == 0 && ![S_IFREG, S_IFDIR].contains(status.st_mode & S_IFMT)
+  }
+
+  /// Replaces a file in one step, or writes to a stream.
   static func save(_ text: String, to path: String) throws(BenchError) {
-    if path == "-" {
-      put(text, on: STDOUT_FILENO)
-      return
-    }
-    let draft = path + ".part"
-    let descriptor = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-    guard descriptor >= 0 else { throw cannotWrite(path) }
-    let isComplete = put(text, on: descriptor)
-    guard close(descriptor) == 0, isComplete, rename(draft, path) == 0 else {
-      let error = cannotWrite(path)
-      unlink(draft)
-      throw error
+    if isStream(path) { return try append(text, to: path) }
+    do throws(WeightFileError) {
+      let file = try OutputFile(path: path)
+      try file.write(Array(text.utf8))
+      try file.commit()
+    } catch {
+      throw BenchError.failed("\(error); name a file in a folder of your own")
     }
   }
 
-  private static func cannotWrite(_ path: String) -> BenchError {
-    .failed("\(path) cannot be written: \(String(cString: strerror(errno))); name a file in a folder of your own")
+  private static func append(_ text: String, to path: String) throws(BenchError) {
+    let descriptor = path == "-" ? STDOUT_FILENO : open(path, O_WRONLY | O_CLOEXEC)
+    defer { if descriptor > STDERR_FILENO { close(descriptor) } }
+    guard descriptor >= 0, put(text, on: descriptor) else {
+      let name = path == "-" ? "standard output" : path
+      throw BenchError.failed("\(name) cannot be written: \(String(cString: strerror(errno)))")
+    }
   }
 
   /// Whether all of it could be written.

@@ -7,8 +7,10 @@
 #endif
 
 /// A file under construction beside its target: it appears under its name whole, or not at all.
-final class OutputFile {
+package final class OutputFile {
   private let path: String
+  /// The path without symbolic links: the file that a link names is replaced, not the link.
+  private let target: String
   private let partialPath: String
   private var descriptor: Int32
   private var isCommitted = false
@@ -16,9 +18,11 @@ final class OutputFile {
   /// One write call takes at most this much: Linux cuts off at 2 GiB, macOS refuses more.
   private static let maximumChunk = 1 << 30
 
-  init(path: String) throws(WeightFileError) {
+  /// - Throws: `notRegularFile` when something else has the name, a device above all: renaming would remove it. `writeFailed`.
+  package init(path: String) throws(WeightFileError) {
     self.path = path
-    partialPath = "\(path).partial-\(getpid())-\(String(UInt64.random(in: 0...UInt64.max), radix: 16))"
+    target = try OutputFile.resolved(path)
+    partialPath = "\(target).partial-\(getpid())-\(String(UInt64.random(in: 0...UInt64.max), radix: 16))"
     descriptor = open(partialPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
     if descriptor < 0 {
       isCommitted = true  // there is nothing to remove
@@ -31,7 +35,19 @@ final class OutputFile {
     if !isCommitted { unlink(partialPath) }
   }
 
-  func write(_ bytes: [UInt8]) throws(WeightFileError) {
+  /// `path` itself when there is no such file yet. What the system follows to a file without a name, as it does the links of
+  /// /proc, is none that could be replaced.
+  private static func resolved(_ path: String) throws(WeightFileError) -> String {
+    var status = stat()
+    guard stat(path, &status) == 0 else { return path }
+    guard status.st_mode & S_IFMT == S_IFREG, let target = realpath(path, nil) else {
+      throw WeightFileError.notRegularFile(file: path)
+    }
+    defer { free(target) }
+    return String(cString: target)
+  }
+
+  package func write(_ bytes: [UInt8]) throws(WeightFileError) {
     try bytes.withUnsafeBufferPointer { (bytes) throws(WeightFileError) in try write(UnsafeRawBufferPointer(bytes)) }
   }
 
@@ -53,12 +69,12 @@ final class OutputFile {
   }
 
   /// Syncs, closes and renames; each of them can be the one that reports that the disk was full.
-  func commit() throws(WeightFileError) {
+  package func commit() throws(WeightFileError) {
     guard fsync(descriptor) == 0 else { throw WeightFileError.writeFailed(file: path, errno: errno) }
     let closing = descriptor
     descriptor = -1
     guard close(closing) == 0 else { throw WeightFileError.writeFailed(file: path, errno: errno) }
-    guard rename(partialPath, path) == 0 else { throw WeightFileError.writeFailed(file: path, errno: errno) }
+    guard rename(partialPath, target) == 0 else { throw WeightFileError.writeFailed(file: path, errno: errno) }
     isCommitted = true
     syncFolder()
   }
@@ -66,7 +82,7 @@ final class OutputFile {
   /// Makes the new name durable too. Some file systems refuse to sync a folder; the file is whole under either name, so that is
   /// no error.
   private func syncFolder() {
-    let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+    let folder = target.lastIndex(of: "/").map { $0 == target.startIndex ? "/" : String(target[..<$0]) } ?? "."
     let folderDescriptor = open(folder, O_RDONLY | O_CLOEXEC)
     guard folderDescriptor >= 0 else { return }
     _ = fsync(folderDescriptor)

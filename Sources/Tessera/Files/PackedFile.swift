@@ -51,8 +51,7 @@ public struct PackedFile: Sendable {
     var described: [String: PackedDescription] = [:]
     var metadata: [String: String] = [:]
     for (key, value) in header.metadata {
-      if key.hasPrefix(PackedDescription.keyPrefix) {
-        let name = String(key.dropFirst(PackedDescription.keyPrefix.count))
+      if let name = PackedDescription.tensor(ofKey: key) {
         described[name] = try PackedDescription(parsing: value, ofTensor: name, file: file)
       } else if !key.hasPrefix("tessera.") {
         metadata[key] = value

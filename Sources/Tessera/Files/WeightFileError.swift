@@ -17,6 +17,8 @@ public enum WeightFileError: Error, Sendable, Equatable {
   case notRegularFile(file: String)
   case cannotMap(file: String, byteCount: UInt64, errno: Int32)
   case writeFailed(file: String, errno: Int32)
+  /// The system refused `byteCount` bytes for the weights of a tensor.
+  case outOfMemory(file: String, tensor: String, byteCount: UInt64)
   /// A file name inside an index that would leave the index's folder.
   case unsafePath(file: String, name: String)
 
@@ -67,6 +69,8 @@ extension WeightFileError: CustomStringConvertible {
       "\(file): its \(byteCount) bytes cannot be mapped: \(systemMessage(errno))"
     case .writeFailed(let file, let errno):
       "\(file): cannot be written: \(systemMessage(errno))"
+    case .outOfMemory(let file, let tensor, let byteCount):
+      "\(file): the system refused \(byteCount) bytes for tensor '\(tensor)'"
     case .unsafePath(let file, let name):
       "\(file): the file name '\(name)' does not stay in the folder of the index"
     case .tooShort(let file, let field, let needed, let available):

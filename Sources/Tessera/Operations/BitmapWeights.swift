@@ -43,32 +43,51 @@ public struct BitmapWeights: PackedWeights {
   /// Quantises a row-major matrix to int8, each row symmetrically with step max|row| / 127, and packs what is not 0 afterwards.
   /// - Throws: as `init(packing:)`; `invalidShape` also for more than `mostInt8Inputs` inputs.
   public init(quantizing weights: Span<Float>, outputs: Int, inputs: Int, bias: [Float]? = nil) throws(TesseraError) {
-    try checkShape("bitmap weights", rows: outputs, columns: inputs)
-    guard inputs <= BitmapWeights.mostInt8Inputs else {
-      throw .invalidShape(what: "int8 weights", rows: outputs, columns: inputs)
-    }
-    guard weights.count == outputs * inputs else {
-      throw .sizeMismatch(what: "bitmap weights", expected: outputs * inputs, got: weights.count)
-    }
+    try checkInt8(weights.count, outputs: outputs, inputs: inputs)
     for index in weights.indices where !weights[index].isFinite {
       throw .nonFiniteWeight(row: index / inputs, column: index % inputs)
     }
-    var codes = [Int8](repeating: 0, count: weights.count)
-    let scales = try MemoryRegion(byteCount: outputs * 4) { bytes in
-      let scale = bytes.bindMemory(to: Float.self)
-      weights.withUnsafeBufferPointer { weights in
-        codes.withUnsafeMutableBufferPointer { codes in
-          guard let source = weights.baseAddress, let target = codes.baseAddress else { return }
-          for row in 0..<outputs {
-            scale[row] = ck_x_quantize_f32(source + row * inputs, inputs, inputs, target + row * inputs)
-          }
-        }
+    self = try weights.withUnsafeBufferPointer { source throws(TesseraError) in
+      guard let source = source.baseAddress else { preconditionFailure("a matrix without elements passed its shape check") }
+      return try BitmapWeights(outputs: outputs, inputs: inputs, bias: bias) { row, codes in
+        ck_x_quantize_f32(source + row * inputs, inputs, inputs, codes)
       }
     }
-    let bias = try biasRegion(bias, outputs: outputs)
-    self = try codes.span.withUnsafeBytes { source throws(TesseraError) in
-      try BitmapWeights(source: source, type: .CK_INT8, outputs: outputs, inputs: inputs, rowScale: scales, bias: bias)
+  }
+
+  /// The same for weights that are bfloat16 already.
+  public init(quantizing weights: Span<BFloat16>, outputs: Int, inputs: Int, bias: [Float]? = nil) throws(TesseraError) {
+    try checkInt8(weights.count, outputs: outputs, inputs: inputs)
+    for index in weights.indices where !weights[index].isFinite {
+      throw .nonFiniteWeight(row: index / inputs, column: index % inputs)
     }
+    self = try weights.withUnsafeBytes { source throws(TesseraError) in
+      guard let source = source.baseAddress?.assumingMemoryBound(to: UInt16.self) else {
+        preconditionFailure("a matrix without elements passed its shape check")
+      }
+      return try BitmapWeights(outputs: outputs, inputs: inputs, bias: bias) { row, codes in
+        ck_x_quantize_bf16(source + row * inputs, inputs, inputs, codes)
+      }
+    }
+  }
+
+  /// - Parameter quantize: writes the codes of a row and returns what one step of it is worth.
+  private init(
+    outputs: Int, inputs: Int, bias: [Float]?, quantize: (_ row: Int, _ codes: UnsafeMutablePointer<Int8>) -> Float
+  ) throws(TesseraError) {
+    var memory = ScratchBuffer()
+    try memory.reserve(byteCount: outputs * inputs)
+    guard let codes = memory.base?.bindMemory(to: Int8.self, capacity: outputs * inputs) else {
+      preconditionFailure("no memory for \(outputs) x \(inputs) codes")
+    }
+    let scales = try MemoryRegion(byteCount: outputs * 4) { bytes in
+      let scale = bytes.bindMemory(to: Float.self)
+      for row in 0..<outputs { scale[row] = quantize(row, codes + row * inputs) }
+    }
+    let bias = try biasRegion(bias, outputs: outputs)
+    try self.init(
+      source: UnsafeRawBufferPointer(start: codes, count: outputs * inputs), type: .CK_INT8, outputs: outputs, inputs: inputs,
+      rowScale: scales, bias: bias)
   }
 
   /// Takes over parts that are packed already, as a mapped file holds them, and checks everything that kernels rely on: sizes,
@@ -90,9 +109,7 @@ public struct BitmapWeights: PackedWeights {
     try checkPart("values", values, byteCount: ck_bitmap_values_bytes(count, type))
     if let bias { try checkPart("bias", bias, byteCount: outputs * 4) }
     if type == .CK_INT8 {
-      guard inputs <= BitmapWeights.mostInt8Inputs else {
-        throw .invalidShape(what: "int8 weights", rows: outputs, columns: inputs)
-      }
+      try checkInt8Inputs(outputs: outputs, inputs: inputs)
       guard let rowScale, let rowSum else { throw .sizeMismatch(what: "row scales and sums", expected: outputs, got: 0) }
       try checkPart("row scales", rowScale, byteCount: outputs * 4)
       try checkPart("row sums", rowSum, byteCount: outputs * 4)
@@ -195,5 +212,19 @@ public struct BitmapWeights: PackedWeights {
     ck_bitmap_weights(
       type: activationType, bitmap: bitmap.base, values: values.base, offsets: cOffsets,
       row_scale: rowScale?.base.assumingMemoryBound(to: Float.self), row_sum: rowSum?.base.assumingMemoryBound(to: Int32.self))
+  }
+}
+
+private func checkInt8(_ count: Int, outputs: Int, inputs: Int) throws(TesseraError) {
+  try checkShape("bitmap weights", rows: outputs, columns: inputs)
+  try checkInt8Inputs(outputs: outputs, inputs: inputs)
+  guard count == outputs * inputs else {
+    throw .sizeMismatch(what: "bitmap weights", expected: outputs * inputs, got: count)
+  }
+}
+
+private func checkInt8Inputs(outputs: Int, inputs: Int) throws(TesseraError) {
+  guard inputs <= BitmapWeights.mostInt8Inputs else {
+    throw .invalidShape(what: "int8 weights of more than \(BitmapWeights.mostInt8Inputs) inputs", rows: outputs, columns: inputs)
   }
 }

@@ -77,12 +77,7 @@ public final class Executor: Sendable {
   private func check(
     _ x: UnsafeRawBufferPointer, _ y: UnsafeMutableRawBufferPointer, rows: Int, weights: some PackedWeights, elementBytes: Int
   ) throws(TesseraError) {
-    guard rows >= 1, rows <= Int.max / max(weights.inputs, weights.outputs) / 4 else {
-      throw .invalidShape(what: "x", rows: rows, columns: weights.inputs)
-    }
-    guard x.count == rows * weights.inputs * elementBytes else {
-      throw .sizeMismatch(what: "x", expected: rows * weights.inputs, got: x.count / elementBytes)
-    }
+    try checkRows(rows, ofCount: x.count / elementBytes, inputs: weights.inputs, outputs: weights.outputs)
     guard y.count == rows * weights.outputs * elementBytes else {
       throw .sizeMismatch(what: "y", expected: rows * weights.outputs, got: y.count / elementBytes)
     }
@@ -143,4 +138,12 @@ public final class Executor: Sendable {
     guard shares > 1 else { return 1 }
     return max(1, min(weights.byteCount / shares / Executor.chunkBytes, weights.panelCount / shares / group, 16))
   }
+}
+
+/// Whether x has `rows` rows, and whether the bytes of x and of y fit an Int.
+package func checkRows(_ rows: Int, ofCount count: Int, inputs: Int, outputs: Int) throws(TesseraError) {
+  guard rows >= 1, rows <= Int.max / max(inputs, outputs) / MemoryLayout<Float>.stride else {
+    throw .invalidShape(what: "x", rows: rows, columns: inputs)
+  }
+  guard count == rows * inputs else { throw .sizeMismatch(what: "x", expected: rows * inputs, got: count) }
 }

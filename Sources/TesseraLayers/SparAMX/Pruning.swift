@@ -46,10 +46,13 @@ public struct Pruning: Sendable, Equatable {
   }
 
   /// A pruned copy of a row-major matrix: as `prune`.
+  /// - Throws: as `prune`, `outOfMemory`.
   public func pruned(
     _ weights: Span<BFloat16>, outputs: Int, inputs: Int, on executor: Executor? = nil
   ) throws(TesseraError) -> [BFloat16] {
-    var copy = weights.withUnsafeBufferPointer { [BFloat16]($0) }
+    var copy = try weights.withUnsafeBufferPointer { source throws(TesseraError) in
+      try [BFloat16](allocating: source.count) { _ = $0.initialize(from: source) }
+    }
     var target = copy.mutableSpan
     try prune(&target, outputs: outputs, inputs: inputs, on: executor)
     return copy

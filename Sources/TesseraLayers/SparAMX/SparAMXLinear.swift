@@ -57,8 +57,7 @@ public struct SparAMXLinear: PackedLinearLayer {
     case .bf16:
       self.weights = try BitmapWeights(packing: weights, outputs: outputs, inputs: inputs, bias: bias)
     case .int8:
-      let floats = weights.withUnsafeBufferPointer { $0.map { Float($0) } }
-      self.weights = try BitmapWeights(quantizing: floats.span, outputs: outputs, inputs: inputs, bias: bias)
+      self.weights = try BitmapWeights(quantizing: weights, outputs: outputs, inputs: inputs, bias: bias)
     }
   }
 

@@ -8,16 +8,16 @@ extension GGUFFile: WeightSource {
 
   /// All weights of a tensor, row after row: exact for the unquantised types, otherwise with the rounding of the format's
   /// formulas.
-  /// - Throws: `missingTensor`, `unsupportedType`.
+  /// - Throws: `missingTensor`, `unsupportedType`, `outOfMemory`.
   public func float32(_ name: String) throws(WeightFileError) -> [Float] { try weights(of: name, rows: nil) }
 
   /// All weights of a tensor, row after row: the values of `float32`, each rounded to nearest even.
-  /// - Throws: `missingTensor`, `unsupportedType`.
+  /// - Throws: `missingTensor`, `unsupportedType`, `outOfMemory`.
   public func bfloat16(_ name: String) throws(WeightFileError) -> [BFloat16] { try weights(of: name, rows: nil) }
 
   /// Some rows of a tensor, for example the embeddings of a few tokens.
   /// - Parameter rows: a range inside `0 ..< tensor.rows`.
-  /// - Throws: `missingTensor`, `unsupportedType`.
+  /// - Throws: `missingTensor`, `unsupportedType`, `outOfMemory`.
   public func float32(_ name: String, rows: Range<Int>) throws(WeightFileError) -> [Float] {
     try weights(of: name, rows: rows)
   }
@@ -36,12 +36,7 @@ extension GGUFFile: WeightSource {
     let region = try bytes(of: name)
     let bytes = UnsafeRawBufferPointer(
       rebasing: region.bytes[rows.lowerBound * tensor.rowBytes..<rows.upperBound * tensor.rowBytes])
-    let count = rows.count * tensor.columns
-    return withExtendedLifetime(region) {
-      [Element](unsafeUninitializedCapacity: count) { buffer, initialized in
-        tensor.type.decode(bytes.bytes, into: UnsafeMutableBufferPointer(rebasing: buffer[..<count]))
-        initialized = count
-      }
-    }
+    defer { withExtendedLifetime(region) {} }
+    return try weightArray(of: name, file: path, count: rows.count * tensor.columns) { tensor.type.decode(bytes.bytes, into: $0) }
   }
 }
