@@ -26,7 +26,7 @@ struct SafetensorsIndex {
       guard member == "weight_map" else { return try reader.skipValue() }
       var map: [String: Set<String>] = [:]
       try reader.object { (reader, tensor) throws(WeightFileError) in
-        let name = try reader.string()
+        let name = try reader.name()
         guard SafetensorsIndex.isPlainFileName(name) else { throw WeightFileError.unsafePath(file: file, name: name) }
         map[name, default: []].insert(tensor)
       }

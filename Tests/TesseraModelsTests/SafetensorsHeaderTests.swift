@@ -98,6 +98,9 @@ import Testing
     // Names.
     Culprit(what: "empty name", bytes: safetensors(named("")), error: "invalidName"),
     Culprit(what: "257-byte name", bytes: safetensors(named(String(repeating: "n", count: 257))), error: "invalidName"),
+    Culprit(
+      what: "513-byte key", bytes: safetensors(#"{"__metadata__":{"\#(String(repeating: "k", count: 513))":""}}"#),
+      error: "malformedHeader"),
     Culprit(what: "NUL in a name", bytes: safetensors(named("a\\u0000b")), error: "invalidName"),
     Culprit(
       what: "tensor twice", bytes: safetensors("{\"a\":\(good),\"a\":\(good)}", data: [1, 2, 3, 4]), error: "duplicateName"),

@@ -87,6 +87,18 @@ import Testing
     #expect(folder.contents.isEmpty)
   }
 
+  @Test func refusesMetadataThatCannotBeRead() {
+    let path = folder.file("a.safetensors")
+    func kind(_ keys: String...) -> String? {
+      #expect(throws: WeightFileError.self) {
+        _ = try SafetensorsWriter(path: path, tensors: [], metadata: keys.map { ($0, "") })
+      }?.kind
+    }
+    #expect(kind("a", "b", "a") == "duplicateName")
+    #expect(kind(String(repeating: "k", count: 513)) == "wrongMetadata")
+    #expect(folder.contents.isEmpty)
+  }
+
   @Test(arguments: ["/proc/tessera.safetensors", "/nowhere/a.safetensors"])
   func namesAFolderThatCannotBeWritten(path: String) throws {
     let error = #expect(throws: WeightFileError.self) { _ = try SafetensorsWriter(path: path, tensors: []) }

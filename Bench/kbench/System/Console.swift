@@ -69,7 +69,8 @@ struct Console {
 }
 
 enum OutputText {
-  /// Whether a path is `-`, standard output, or a terminal, pipe or device: what is written there stays, so only a whole report is.
+  /// Whether a path is `-`, standard output, or a terminal, pipe or device: what is written there stays, so only a whole report
+  /// is.
   static func isStream(_ path: String) -> Bool {
     if path == "-" { return true }
     var status = stat()

@@ -4,6 +4,9 @@
 /// name that occurs twice in one object, surrogates that form no pair, and (by `unsigned`) signs, fractions and exponents.
 package struct JSONReader {
   package static let maximumDepth = 16
+  /// Of names and of what is compared with known words. Strings hash and compare by their canonical form, which takes quadratic
+  /// time to find in a long run of combining marks: minutes for a megabyte.
+  package static let maximumNameBytes = 512
 
   private let bytes: UnsafeRawBufferPointer
   private let file: String
@@ -24,7 +27,7 @@ package struct JSONReader {
     try expect(.openBrace)
     if take(.closeBrace) { return }
     repeat {
-      let name = try string()
+      let name = try self.name()
       guard names.insert(name).inserted else { throw WeightFileError.duplicateName(file: file, name: name) }
       try expect(.colon)
       try member(&self, name)
@@ -42,6 +45,18 @@ package struct JSONReader {
     try expect(.closeBracket)
   }
 
+  /// A string short enough to be looked up.
+  package mutating func name() throws(WeightFileError) -> String {
+    skipSpace()
+    let start = position
+    let name = try string()
+    guard name.utf8.count <= JSONReader.maximumNameBytes else {
+      throw malformed("a name of \(name.utf8.count) bytes, the limit is \(JSONReader.maximumNameBytes)", at: start)
+    }
+    return name
+  }
+
+  /// A string of any length: to be kept or parsed, not to be compared.
   package mutating func string() throws(WeightFileError) -> String {
     try expect(.quote)
     let start = position

@@ -64,7 +64,7 @@ struct PackedDescription {
     try reader.object { (reader, member) throws(WeightFileError) in
       switch member {
       case "format":
-        formatName = try reader.string()
+        formatName = try reader.name()
       case "rows", "columns", "nonzeros":
         let value = try reader.unsigned()
         guard let number = Int(exactly: value) else { throw reader.malformed("\(member) is \(value)") }
@@ -89,7 +89,7 @@ struct PackedDescription {
   private static func readChecksums(_ reader: inout JSONReader) throws(WeightFileError) -> [String: UInt64] {
     var checksums: [String: UInt64] = [:]
     try reader.object { (reader, part) throws(WeightFileError) in
-      guard let checksum = Checksum.parse(try reader.string()) else {
+      guard let checksum = Checksum.parse(try reader.name()) else {
         throw reader.malformed("the checksum of '\(part)' is not 16 lower-case hexadecimal digits")
       }
       checksums[part] = checksum

@@ -4,7 +4,7 @@ extension PackedFile {
   ///
   /// The parts are read twice, for their checksums and for their bytes; they may themselves be mapped, so files can be joined
   /// that do not fit in memory. The same tensors and metadata give the same bytes. Keys that begin with `tessera.` are reserved.
-  /// - Throws: `invalidName`, `duplicateName`, `wrongMetadata`, `tooLarge`, `writeFailed`.
+  /// - Throws: `invalidName`, `duplicateName`, `wrongMetadata`, `tooLarge`, `notRegularFile`, `writeFailed`.
   public static func write(
     _ tensors: [PackedTensor], metadata: [String: String] = [:], to path: String
   ) throws(WeightFileError) {

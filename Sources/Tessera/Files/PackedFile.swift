@@ -92,8 +92,9 @@ struct PackedPrelude {
     guard let version = header.metadata[PackedPrelude.versionKey] else {
       throw WeightFileError.wrongMetadata(file: file, key: PackedPrelude.versionKey, detail: "absent: this is no packed file")
     }
-    guard version == PackedPrelude.version else {
-      throw WeightFileError.unsupportedVersion(file: file, got: version, supported: PackedPrelude.version)
+    guard version.utf8.elementsEqual(PackedPrelude.version.utf8) else {
+      throw WeightFileError.unsupportedVersion(
+        file: file, got: String(version.unicodeScalars.prefix(32)), supported: PackedPrelude.version)
     }
     let digits = header.metadata[PackedPrelude.checksumKey] ?? ""
     guard contents.bytes[8..<header.dataOffset].starts(with: PackedPrelude.text + digits.utf8), recordedChecksum != nil else {

@@ -186,7 +186,7 @@ private struct Claim {
     try reader.object { (reader, member) throws(WeightFileError) in
       switch member {
       case "dtype":
-        let text = try reader.string()
+        let text = try reader.name()
         type = SafetensorsType(rawValue: text)
         if type == nil { throw WeightFileError.unknownType(file: file, tensor: name, type: text) }
       case "shape":

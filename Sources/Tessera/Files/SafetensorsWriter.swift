@@ -35,7 +35,8 @@ public struct SafetensorsWriter: ~Copyable {
   private var writtenOfCurrent = 0
 
   /// Creates the partial file and writes the header.
-  /// - Throws: `invalidName`, `duplicateName`, `badShape` or `tooLarge` for what no safetensors file can hold, `writeFailed`.
+  /// - Throws: `invalidName`, `duplicateName`, `wrongMetadata`, `badShape` or `tooLarge` for what no file can hold,
+  ///   `notRegularFile`, `writeFailed`.
   public init(path: String, tensors: [Tensor], metadata: [(key: String, value: String)] = []) throws(WeightFileError) {
     let placed = try SafetensorsWriter.place(tensors, file: path)
     let header = try SafetensorsWriter.header(of: placed, metadata: metadata, file: path)
@@ -149,6 +150,14 @@ extension SafetensorsWriter {
     return bits / 8
   }
 
+  private static func checkKey(_ key: String, file: String) throws(WeightFileError) {
+    let (count, limit) = (key.utf8.count, JSONReader.maximumNameBytes)
+    guard count <= limit else {
+      let start = String(key.unicodeScalars.prefix(32)) + "..."
+      throw WeightFileError.wrongMetadata(file: file, key: start, detail: "has \(count) bytes, the limit is \(limit)")
+    }
+  }
+
   /// The length field and the header, padded with spaces so that the data section begins at a multiple of 64.
   package static func header(
     of tensors: [PlacedTensor], metadata: [(key: String, value: String)], file: String
@@ -157,7 +166,10 @@ extension SafetensorsWriter {
     bytes.append(UInt8(ascii: "{"))
     if !metadata.isEmpty {
       bytes += Array("\"__metadata__\":{".utf8)
+      var keys: Set<String> = []
       for (index, (key, value)) in metadata.enumerated() {
+        try checkKey(key, file: file)
+        guard keys.insert(key).inserted else { throw WeightFileError.duplicateName(file: file, name: key) }
         if index > 0 { bytes.append(UInt8(ascii: ",")) }
         appendJSON(key, to: &bytes)
         bytes.append(UInt8(ascii: ":"))

@@ -17,6 +17,9 @@ public struct GGUFFile: Sendable {
   /// Above what any model has, and low enough that records of a few bytes cannot multiply into large tables.
   public static let tensorLimit = 8192
   public static let metadataLimit = 1024
+  /// Of a metadata key. The format allows 65535 bytes; keys are hashed by their canonical form, which takes quadratic time to find
+  /// in a long run of combining marks.
+  public static let keyByteLimit = 1024
 
   public let path: String
   public let version: UInt32
@@ -90,7 +93,7 @@ extension GGUFReader {
     var metadata = [String: GGUFValue](minimumCapacity: count)
     for _ in 0..<count {
       let key = try string("a metadata key")
-      try checkName(key, limit: Int(UInt16.max))
+      try checkName(key, limit: GGUFFile.keyByteLimit)
       let value = try value(of: valueType(of: key), key: key)
       guard metadata.updateValue(value, forKey: key) == nil else {
         throw WeightFileError.duplicateName(file: file, name: key)

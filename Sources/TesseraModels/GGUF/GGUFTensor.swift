@@ -95,7 +95,7 @@ extension GGUFReader {
     if bytes == 0 { throw WeightFileError.invalidName(file: file, name: name, detail: "is empty") }
     if bytes > limit {
       throw WeightFileError.invalidName(
-        file: file, name: String(name.prefix(limit)), detail: "has \(bytes) bytes, more than \(limit)")
+        file: file, name: String(name.unicodeScalars.prefix(32)) + "...", detail: "has \(bytes) bytes, more than \(limit)")
     }
     if name.utf8.contains(0) { throw WeightFileError.invalidName(file: file, name: name, detail: "contains NUL") }
   }
