@@ -1,12 +1,13 @@
 # The commands that people type. What they do stands in Scripts/.
 
-.PHONY: help deps bench model test lint format
+.PHONY: help deps bench model test docs lint format
 .NOTPARALLEL:
 
 help:
 	@echo 'make bench    install what is missing, build release, measure this machine (real weights if they can be fetched)'
 	@echo 'make test     every test, as CI runs it; Scripts/test.sh STAGE... runs some of the stages'
 	@echo 'make lint     check the formatting of Swift and C; make format corrects it'
+	@echo 'make docs     write the documentation of the modules as web pages into .build-docs/html'
 	@echo 'make model    fetch the reference model, SmolLM2-135M, into models/'
 	@echo 'make deps     install libhwloc-dev, libnuma-dev and pkg-config through apt, or say that they are missing'
 
@@ -23,6 +24,9 @@ test:
 	@Scripts/deps.sh test
 	@Scripts/fetch-model.sh || echo 'test: without the reference model; its tests are skipped'
 	@Scripts/test.sh
+
+docs:
+	@Scripts/docs.sh
 
 lint:
 	@Scripts/lint.sh

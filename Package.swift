@@ -70,6 +70,9 @@ let package = Package(
       path: "Bench/kbench", swiftSettings: swiftFlags),
     .executableTarget(
       name: "ReadmeExample", dependencies: ["Tessera", "TesseraLayers"], path: "Examples/Readme", swiftSettings: swiftFlags),
+    .target(
+      name: "DocumentationExamples", dependencies: ["Tessera", "TesseraLayers", "TesseraModels"], path: "Examples/Documentation",
+      swiftSettings: swiftFlags),
     .testTarget(
       name: "TesseraTests", dependencies: ["Tessera", "CKernels", "KernelChecks", "EmulatedKernels", "ReadmeExample"],
       swiftSettings: swiftFlags),
@@ -81,7 +84,8 @@ let package = Package(
       swiftSettings: swiftFlags),
     .testTarget(name: "TesseraLayersTests", dependencies: ["TesseraLayers", "Tessera"], swiftSettings: swiftFlags),
     .testTarget(
-      name: "TesseraModelsTests", dependencies: ["TesseraModels", "TesseraLayers", "Tessera"], swiftSettings: swiftFlags),
+      name: "TesseraModelsTests", dependencies: ["TesseraModels", "TesseraLayers", "Tessera", "DocumentationExamples"],
+      swiftSettings: swiftFlags),
   ],
   cLanguageStandard: .c17
 )

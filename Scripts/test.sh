@@ -91,7 +91,7 @@ run_stage() { # STAGE
 stages=("$@")
 [ $# != 0 ] || read -ra stages <<<"$all_stages"
 for stage in "${stages[@]}"; do
-    [ "$(type -t "stage_$stage")" = function ] || { echo "no stage $stage; there are: lint $all_stages" >&2; exit 2; }
+    [ "$(type -t "stage_$stage")" = function ] || { echo "no stage $stage; there are: $all_stages" >&2; exit 2; }
 done
 
 mkdir -p .build-logs

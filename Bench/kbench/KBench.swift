@@ -28,7 +28,7 @@ struct KBench: ParsableCommand {
   var machine = false
 
   @Flag(
-    help: "Check the kernels with the randomised tests of the test suite, and measure nothing. --op, --isa and --seed narrow it.")
+    help: "Check the kernels with the randomised tests of the test suite, measure nothing. --op, --format and --isa narrow it.")
   var check = false
 
   @Option(help: "Operations, separated by commas: read_bandwidth, fork_join, dense_gemm, bitmap_gemm.")
@@ -46,7 +46,7 @@ struct KBench: ParsableCommand {
   @Option(name: .customLong("m"), help: "Rows of x, separated by commas.")
   var rows = "1,4,16"
 
-  @Option(help: "Threads; 0 or nothing means one for each core that this process may use.")
+  @Option(parsing: .unconditional, help: "Threads; 0 or nothing means one for each core that this process may use.")
   var threads = 0
 
   @Option(help: "best, all, or names: a tag (avx2), a kernel's full name, or a level (avx512, amx).")
@@ -64,19 +64,19 @@ struct KBench: ParsableCommand {
   @Option(help: "A GGUF or safetensors file whose matrices to use; sparse formats prune the smallest weights of each row.")
   var weights: String?
 
-  @Option(help: ArgumentHelp("Seconds of measuring for each kernel.", valueName: "seconds"))
+  @Option(parsing: .unconditional, help: ArgumentHelp("Seconds of measuring for each kernel.", valueName: "seconds"))
   var minTime = 0.3
 
-  @Option(help: "Seed of the random weights.")
+  @Option(parsing: .unconditional, help: "Seed of the random weights, and of --check.")
   var seed: UInt64 = 1
 
   @Option(help: ArgumentHelp("Write a report; - is standard output, and nothing else there.", valueName: "file"))
   var json: String?
 
-  @Option(help: ArgumentHelp("Draw time against M.", valueName: "file.svg"))
+  @Option(help: ArgumentHelp("Draw time against M, with the roofline; - is standard output.", valueName: "file.svg"))
   var plot: String?
 
-  @Flag(help: "Let a debug build write figures.")
+  @Flag(help: "Let a debug build write a report or a plot.")
   var allowDebug = false
 
   /// Every mistake is one line; help keeps its own form.
@@ -108,24 +108,35 @@ struct KBench: ParsableCommand {
     if BuildInfo.isDebug, json != nil || plot != nil, !allowDebug {
       throw BenchError.usage("a debug build gives no figures worth keeping; build with -c release, or say --allow-debug")
     }
-    let executor = try attempt { () throws(TesseraError) in try Executor(threads: threads == 0 ? nil : threads) }
-    var report = Report(machine: executor.machine, commandLine: CommandLine.arguments, threads: executor.pool.threadCount)
+    let executor = try makeExecutor()
+    let report = Report(machine: executor.machine, commandLine: CommandLine.arguments, threads: executor.pool.threadCount)
     if machine {
       console.line("\(executor.machine)\n")
       console.line(Listing.choices(executor.selection))
       if let json { try report.write(to: json) }
       return
     }
-    console.line("\(executor.machine.model), \(executor.pool.threadCount) threads, \(BuildInfo.mode) build")
+    console.line("\(machineAndThreads(executor)), \(BuildInfo.mode) build")
     console.line(Table.legend)
-    let title = plotTitle(executor)
+    let title = "\(machineAndThreads(executor)): time against M"
     let bench = Bench(settings: settings, executor: executor, console: console, report: report) { report throws(BenchError) in
       try save(report, plotTitle: title, toStreams: false)
     }
     try bench.run()
-    report = bench.report
-    try save(report, plotTitle: title, toStreams: true)
-    if !report.errors.isEmpty { throw BenchError.wrongKernels(report.errors.count) }
+    try save(bench.report, plotTitle: title, toStreams: true)
+    if !bench.report.errors.isEmpty { throw BenchError.wrongKernels(bench.report.errors.count) }
+  }
+
+  /// Only `TESSERA_ISA` can name an instruction set here: `--isa` was looked up with the arguments.
+  private func makeExecutor() throws(BenchError) -> Executor {
+    do throws(TesseraError) {
+      return try Executor(threads: threads == 0 ? nil : threads)
+    } catch {
+      switch error {
+      case .unknownISA, .unsupportedISA: throw .failed("TESSERA_ISA: \(error)")
+      default: throw .failed("\(error)")
+      }
+    }
   }
 
   /// Files are written again after each group of rows, and first of all, so that one that cannot be written costs no minutes.
@@ -148,7 +159,8 @@ struct KBench: ParsableCommand {
     guard report.passed else { throw .wrongKernels(report.variants.count { $0.failureCount > 0 }) }
   }
 
-  private func plotTitle(_ executor: Executor) -> String {
-    "\(executor.machine.model), \(executor.pool.threadCount) threads: time against M"
+  private func machineAndThreads(_ executor: Executor) -> String {
+    let count = executor.pool.threadCount
+    return "\(executor.machine.model), \(count) thread\(count == 1 ? "" : "s")"
   }
 }

@@ -26,9 +26,11 @@ import Testing
     (["--shape", "12x"], "--shape 12x"), (["--shape", "0x5"], "--shape 0x5"), (["--shape", ""], "--shape"),
     (["--preset", "gpt-9"], "gpt-9"), (["--m", "0"], "'0'"), (["--m", "1,,2"], "''"), (["--m", "1e3"], "'1e3'"),
     (["--op", "gemm"], "'gemm'"), (["--format", "fp4"], "'fp4'"), (["--sparsity", "1.5"], "'1.5'"),
-    (["--sparsity", "nan"], "'nan'"), (["--threads=-1"], "-1"), (["--min-time=-2"], "-2"), (["--isa", "avx1024"], "'avx1024'"),
-    (["--isa", "avx2,"], "''"), (["--markdown"], "--list"), (["--chain", "--shape", "16x16"], "--chain"),
-    (["--json", "-", "--plot", "-"], "--plot"),
+    (["--sparsity", "nan"], "'nan'"), (["--threads", "-1"], "-1"), (["--min-time", "-2"], "-2"),
+    (["--isa", "avx1024"], "'avx1024'"), (["--isa", "avx2,"], "''"), (["--markdown"], "--list"),
+    (["--chain", "--shape", "16x16"], "--chain"),
+    (["--json", "-", "--plot", "-"], "--plot"), (["--list", "--json", "x"], "--json"), (["--check", "--json", "-"], "--json"),
+    (["--machine", "--plot", "x.svg"], "--plot"),
   ])
   func mistakesNameTheCulprit(arguments: [String], culprit: String) throws {
     let command = try KBench.parse(arguments)

@@ -15,6 +15,15 @@ import Testing
     #expect(try #require(try readme.line(of: "```swift")) <= 10, "the example belongs on the first screen")
   }
 
+  /// `DocumentationExamples` builds these files, and its tests run them.
+  @Test(arguments: ["Tessera", "TesseraLayers", "TesseraModels"])
+  func examplesOfTheModulesAreBuilt(module: String) throws {
+    let program = try Page("Examples/Documentation/\(module).swift").text()
+    let page = Page("Sources/\(module)/\(module).docc/\(module).md")
+    #expect(try page.codeBlocks("swift") == [program], "the page of \(module) and its example differ")
+    if module == "TesseraModels" { #expect(try readme.codeBlocks("swift").last == program) }
+  }
+
   #if os(Linux)
     /// The program lies beside the tests; what it prints first is what its comment says.
     @Test func exampleRuns() throws {

@@ -27,6 +27,12 @@ struct ArgumentReader {
       throw .usage("--min-time \(command.minTime): seconds from 0 to 3600")
     }
     guard !command.markdown || command.list else { throw .usage("--markdown goes with --list") }
+    guard command.json == nil || !(command.list || command.check) else {
+      throw .usage("--json goes with measuring or --machine, not with --list and --check")
+    }
+    guard command.plot == nil || !(command.list || command.check || command.machine) else {
+      throw .usage("--plot goes with measuring")
+    }
     guard command.json != "-" || command.plot != "-" else { throw .usage("--json - and --plot - would share standard output") }
     try readMatrices(into: &settings)
     settings.isa = try isaChoice()

@@ -14,11 +14,13 @@
 public final class MappedFile: @unchecked Sendable {
   // Sendable because the mapping is read-only and lives as long as this object.
 
+  /// What was opened.
   public let path: String
   /// At least 1.
   public let byteCount: Int
   private let base: UnsafeRawPointer
 
+  /// Maps the whole file.
   /// - Throws: `cannotOpen`, `notRegularFile`, `tooShort` for an empty file, `cannotMap`.
   public init(path: String) throws(WeightFileError) {
     // O_NONBLOCK: opening a pipe must not wait for its other end.

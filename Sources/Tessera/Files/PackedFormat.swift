@@ -18,8 +18,11 @@ public enum PackedFormat: String, Sendable, Hashable, CaseIterable {
 public struct PackedPart: Sendable, Equatable {
   /// `values`, `bitmap`, `offsets`, `row_scale`, `row_sum` or `bias`.
   public let name: String
+  /// The type of its elements.
   public let type: SafetensorsType
+  /// Its exact size.
   public let byteCount: Int
+  /// Whether a tensor is whole without it, as without a bias.
   public let isOptional: Bool
 
   /// Every part is one-dimensional.

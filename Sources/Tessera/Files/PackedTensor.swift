@@ -11,7 +11,9 @@ public struct PackedTensor: Sendable {
     case file(path: String)
   }
 
+  /// What the tensor is called in its file; its parts are called `name.PART`.
   public let name: String
+  /// How it is stored.
   public let format: PackedFormat
   /// n, the outputs.
   public let rows: Int
@@ -21,11 +23,13 @@ public struct PackedTensor: Sendable {
   public let nonZeroCount: Int
   /// By name, as `PackedFormat.parts` lists them; the optional ones may be absent.
   public let parts: [String: MemoryRegion]
+  /// Who made the parts.
   public let origin: Origin
 
   /// A matrix that this process packed.
   ///
-  /// The parts must be those that `format.parts(rows:columns:nonZeroCount:)` lists, with those sizes.
+  /// The parts must be those that `format.parts(rows:columns:nonZeroCount:)` lists, with those sizes; anything else is a
+  /// precondition.
   public init(
     name: String, format: PackedFormat, rows: Int, columns: Int, nonZeroCount: Int, parts: [String: MemoryRegion]
   ) {

@@ -1,28 +1,51 @@
-/// The element types of safetensors.
+/// The element types of safetensors. The raw value is the name in the header.
 public enum SafetensorsType: String, Sendable, CaseIterable {
+  /// A byte, 0 or 1.
   case bool = "BOOL"
+  /// E2M1, two in a byte.
   case f4 = "F4"
+  /// Floating point of 6 bits: 2 of exponent, 3 of fraction.
   case f6E2M3 = "F6_E2M3"
+  /// Floating point of 6 bits: 3 of exponent, 2 of fraction.
   case f6E3M2 = "F6_E3M2"
+  /// UInt8.
   case u8 = "U8"
+  /// Int8.
   case i8 = "I8"
+  /// Floating point of 8 bits: 5 of exponent, 2 of fraction.
   case f8E5M2 = "F8_E5M2"
+  /// Floating point of 8 bits: 4 of exponent, 3 of fraction.
   case f8E4M3 = "F8_E4M3"
+  /// A power of two, 8 bits of exponent: the scale of MX blocks.
   case f8E8M0 = "F8_E8M0"
+  /// E4M3 without infinities and -0.
   case f8E4M3FNUZ = "F8_E4M3FNUZ"
+  /// E5M2 without infinities and -0.
   case f8E5M2FNUZ = "F8_E5M2FNUZ"
+  /// UInt16.
   case u16 = "U16"
+  /// Int16.
   case i16 = "I16"
+  /// IEEE binary16.
   case f16 = "F16"
+  /// bfloat16, the upper half of a Float.
   case bf16 = "BF16"
+  /// UInt32.
   case u32 = "U32"
+  /// Int32.
   case i32 = "I32"
+  /// Float.
   case f32 = "F32"
+  /// UInt64.
   case u64 = "U64"
+  /// Int64.
   case i64 = "I64"
+  /// Double.
   case f64 = "F64"
+  /// A complex number of two Float.
   case c64 = "C64"
 
+  /// The bits of one element.
   public var bitCount: Int {
     switch self {
     case .f4: 4
@@ -40,36 +63,47 @@ public enum SafetensorsType: String, Sendable, CaseIterable {
 /// A header that initialises is safe to use: every tensor lies inside the file, no two share a byte, no byte belongs to none, and
 /// each has exactly the bytes that its shape and type need. The values themselves are not looked at.
 public struct SafetensorsHeader: Sendable {
+  /// One entry of the header.
   public struct Tensor: Sendable, Equatable {
+    /// 1 to 256 bytes (rule S7).
     public let name: String
+    /// The type of its elements.
     public let type: SafetensorsType
     /// Row-major, slowest dimension first; empty for a scalar.
     public let shape: [Int]
     /// Where the tensor begins, counted from the start of the file.
     public let offset: Int
+    /// Its size.
     public let byteCount: Int
 
     /// Whether it only aligns what follows (rule P3).
     public var isPadding: Bool { name.hasPrefix(SafetensorsWriter.paddingPrefix) }
   }
 
+  /// The longest header that is read (rule S2).
   public static let maximumByteCount: UInt64 = 100_000_000
+  /// The longest name of a tensor, in bytes of UTF-8 (rule S7).
   public static let maximumNameBytes = 256
+  /// The most dimensions of a tensor (rule S8).
   public static let maximumRank = 8
 
   /// In the order of their bytes in the file.
   public let tensors: [Tensor]
+  /// What `__metadata__` says; empty where there is none.
   public let metadata: [String: String]
   /// Where the first tensor begins, counted from the start of the file.
   public let dataOffset: Int
   private let indices: [String: Int]
 
+  /// The tensor of a name, or nil.
   public subscript(name: String) -> Tensor? { indices[name].map { tensors[$0] } }
 
   /// Reads the header of the file whose contents are `bytes`.
   ///
   /// Allocates no more than a fixed multiple of the header that is really there, whatever the file claims.
   /// - Parameter file: the path, for errors.
+  /// - Throws: what breaks a rule: `tooShort`, `headerLength`, `badMagic`, `malformedHeader`, `duplicateName`, `invalidName`,
+  ///   `wrongMetadata`, `badShape`, `unknownType`, `badExtent`, `overlapOrHole`, `wrongByteCount`, `trailingBytes`.
   public init(parsing bytes: UnsafeRawBufferPointer, file: String) throws(WeightFileError) {
     let header = try SafetensorsHeader.headerBytes(of: bytes, file: file)
     var reader = JSONReader(header, file: file)

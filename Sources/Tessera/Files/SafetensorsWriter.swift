@@ -14,11 +14,16 @@
 /// the header and from tensors `tessera.padding.0`, `tessera.padding.1`, ... of 1 to 63 zero bytes (rules P2 and P3 of
 /// Docs/Formats.md).
 public struct SafetensorsWriter: ~Copyable {
+  /// What will be written: everything but the bytes.
   public struct Tensor: Sendable, Equatable {
+    /// 1 to 256 bytes without NUL; no two of a file are equal.
     public let name: String
+    /// The type of the elements.
     public let type: SafetensorsType
+    /// Slowest dimension first, at most 8; empty for a scalar.
     public let shape: [Int]
 
+    /// Names, types and shapes are checked when the writer is made.
     public init(name: String, type: SafetensorsType, shape: [Int]) {
       self.name = name
       self.type = type

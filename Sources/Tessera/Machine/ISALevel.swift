@@ -16,6 +16,7 @@
 /// | `amx` | everything |
 /// | any other tag, such as `avx512bf16` | exactly the kernels whose name ends in it |
 public struct ISALevel: Sendable, Hashable {
+  /// As it was given: `avx512`, `amxbf16`.
   public let name: String
   /// The features that kernels of this level may use.
   public let features: InstructionSet

@@ -4,8 +4,10 @@ internal import CKernels
 ///
 /// The raw value is the C library's `ck_isa`. The empty set is plain scalar code, which runs everywhere.
 public struct InstructionSet: OptionSet, Sendable, Hashable {
+  /// Bits of the C library's `ck_isa`.
   public let rawValue: UInt32
 
+  /// A set of the given bits of `ck_isa`.
   public init(rawValue: UInt32) { self.rawValue = rawValue }
 
   private init(_ bit: Int) { rawValue = UInt32(bit) }
@@ -14,14 +16,21 @@ public struct InstructionSet: OptionSet, Sendable, Hashable {
   public static let avx2 = InstructionSet(CK_ISA_AVX2)
   /// AVX-512 F, BW, DQ, VL and CD.
   public static let avx512 = InstructionSet(CK_ISA_AVX512)
+  /// Permutations of bytes.
   public static let avx512vbmi = InstructionSet(CK_ISA_AVX512VBMI)
+  /// Expansion of bytes and words, which bitmaps are expanded by.
   public static let avx512vbmi2 = InstructionSet(CK_ISA_AVX512VBMI2)
+  /// Dot products of four int8.
   public static let avx512vnni = InstructionSet(CK_ISA_AVX512VNNI)
+  /// Dot products of two bfloat16.
   public static let avx512bf16 = InstructionSet(CK_ISA_AVX512BF16)
+  /// Arithmetic in binary16; no kernel uses it.
   public static let avx512fp16 = InstructionSet(CK_ISA_AVX512FP16)
   /// AMX tiles, with the operating system's permission to use them.
   public static let amxtile = InstructionSet(CK_ISA_AMXTILE)
+  /// Tile products of bfloat16.
   public static let amxbf16 = InstructionSet(CK_ISA_AMXBF16)
+  /// Tile products of int8.
   public static let amxint8 = InstructionSet(CK_ISA_AMXINT8)
   /// The VEX form of VNNI, on CPUs without AVX-512.
   public static let avxvnni = InstructionSet(CK_ISA_AVXVNNI)
@@ -59,6 +68,7 @@ public struct InstructionSet: OptionSet, Sendable, Hashable {
 }
 
 extension InstructionSet: CustomStringConvertible {
+  /// The tags, separated by spaces.
   public var description: String { tags.joined(separator: " ") }
 }
 
@@ -78,6 +88,7 @@ extension InstructionSet: Codable {
     self = set
   }
 
+  /// Encodes the tags as a list of strings.
   public func encode(to encoder: any Encoder) throws {
     var container = encoder.unkeyedContainer()
     for tag in tags { try container.encode(tag) }

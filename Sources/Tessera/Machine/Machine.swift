@@ -1,8 +1,8 @@
 /// What Tessera knows about the machine it runs on: the instruction sets, and the CPUs, caches and memory that this
 /// process may use.
 ///
-/// Kernels are chosen by `instructionSets` and cache sizes, threads are placed by `cores`; the names are for people.
-/// CPUs and NUMA nodes carry the operating system's numbers.
+/// Kernels are chosen by `instructionSets`, threads are placed by `cores`, and benchmarks size their memory by `caches`; the
+/// names are for people. CPUs and NUMA nodes carry the operating system's numbers.
 public struct Machine: Sendable, Hashable, Codable {
   /// This machine, as it was when it was first asked for.
   ///
@@ -12,25 +12,37 @@ public struct Machine: Sendable, Hashable, Codable {
 
   /// Who told the topology or the caches.
   public enum Source: String, Sendable, Hashable, Codable {
-    case hwloc, sysfs, sysctl, cpuid
+    /// libhwloc, with the trait `Hwloc`.
+    case hwloc
+    /// /sys, on Linux.
+    case sysfs
+    /// sysctl, on Darwin.
+    case sysctl
+    /// CPUID, for caches that nobody else told.
+    case cpuid
     /// Nobody: cautious guesses.
     case assumed
   }
 
+  /// Whether this process may use AMX tiles.
   public enum AMXPermission: String, Sendable, Hashable, Codable {
     /// The CPU or its hypervisor has no AMX, or the kernel does not know it.
     case absent
     /// AMX is there, but the kernel does not let this process use it.
     case refused
+    /// The kernel saves the tiles of this process, so kernels may use them.
     case granted
   }
 
   /// Whether anonymous memory gets huge pages.
   public enum TransparentHugePages: String, Sendable, Hashable, Codable {
+    /// Without being asked.
     case always
     /// Only where a program asks, as Tessera does.
     case madvise
+    /// Not even when asked.
     case never
+    /// The system does not say.
     case unknown
   }
 
@@ -38,6 +50,7 @@ public struct Machine: Sendable, Hashable, Codable {
   public struct Core: Sendable, Hashable, Codable {
     /// Its logical CPUs that this process may use, ascending; at least one.
     public var cpus: [Int]
+    /// The number of its package (socket).
     public var package: Int
     /// The number of its NUMA node.
     public var node: Int
@@ -47,22 +60,27 @@ public struct Machine: Sendable, Hashable, Codable {
     public var kind: Int
   }
 
+  /// A NUMA node: memory, and the CPUs that are close to it.
   public struct Node: Sendable, Hashable, Codable {
+    /// The operating system's number.
     public var number: Int
     /// Its CPUs that this process may use; none for a node of memory only.
     public var cpus: [Int]
-    /// 0 when unknown.
+    /// All of its memory; 0 when unknown.
     public var memoryBytes: Int
   }
 
   /// Data or unified caches of one kind.
   public struct Cache: Sendable, Hashable, Codable {
+    /// 1 for the first level.
     public var level: Int
     /// Size of one instance. A virtual machine may show more than its share.
     public var bytes: Int
+    /// Bytes of a cache line.
     public var lineBytes: Int
     /// Allowed logical CPUs per instance.
     public var sharedBy: Int
+    /// How many of them the allowed CPUs have.
     public var instances: Int
 
     func isSameKind(as other: Cache) -> Bool {
@@ -76,14 +94,18 @@ public struct Machine: Sendable, Hashable, Codable {
   public var model: String
   /// `x86_64`, `arm64` or `other`.
   public var architecture: String
+  /// What the CPU, the operating system and the hypervisor allow.
   public var instructionSets: InstructionSet
+  /// Why AMX is or is not among the instruction sets.
   public var amxPermission: AMXPermission
 
+  /// Who told cores and nodes.
   public var topologySource: Source
   /// Allowed cores in the order of their first CPU; never empty.
   public var cores: [Core]
   /// By number; never empty.
   public var nodes: [Node]
+  /// Who told the caches.
   public var cacheSource: Source
   /// From the first level up; never empty.
   public var caches: [Cache]
@@ -97,6 +119,7 @@ public struct Machine: Sendable, Hashable, Codable {
 
   /// The page sizes in bytes, the normal one first.
   public var pageSizes: [Int]
+  /// What `/sys/kernel/mm/transparent_hugepage/enabled` says.
   public var transparentHugePages: TransparentHugePages
 }
 

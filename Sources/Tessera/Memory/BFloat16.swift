@@ -2,8 +2,10 @@
 ///
 /// A storage type: arithmetic happens in Float, or in the kernels.
 public struct BFloat16: Sendable, Hashable, BitwiseCopyable {
+  /// Sign, 8 bits of exponent, 7 of fraction.
   public var bits: UInt16
 
+  /// The number with this bit pattern.
   @inlinable
   public init(bits: UInt16) { self.bits = bits }
 
@@ -18,8 +20,10 @@ public struct BFloat16: Sendable, Hashable, BitwiseCopyable {
     }
   }
 
+  /// +0.
   @inlinable public static var zero: BFloat16 { BFloat16(bits: 0) }
 
+  /// Neither NaN nor infinite.
   @inlinable public var isFinite: Bool { bits & 0x7F80 != 0x7F80 }
 }
 

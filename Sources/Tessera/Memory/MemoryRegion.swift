@@ -4,6 +4,7 @@ public final class MemoryRegion: @unchecked Sendable {
 
   /// The first byte. Aligned to 64 bytes in every region that Tessera itself allocates.
   public let base: UnsafeRawPointer
+  /// How many bytes belong to the region.
   public let byteCount: Int
   private let owner: Owner
 
@@ -45,5 +46,6 @@ public final class MemoryRegion: @unchecked Sendable {
     if case .allocation(let pages) = owner { pages.unmap() }
   }
 
+  /// All of it. Valid while this object lives.
   public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: byteCount) }
 }

@@ -11,6 +11,10 @@ public struct KernelSelection: Sendable, Hashable {
   /// share the call: decoding and verifying several tokens at once give the same logits.
   public let pinnedRows: Int?
 
+  /// - Parameters:
+  ///   - features: what the machine has, `Machine.current.instructionSets` for example.
+  ///   - level: a cap below that, or nil. It is not compared with the features: `ISALevel.validate(on:)` does that.
+  ///   - pinnedRows: see `pinnedRows`; at least 1 where it is not nil.
   public init(features: InstructionSet, level: ISALevel? = nil, pinnedRows: Int? = nil) {
     precondition(pinnedRows.map { $0 > 0 } ?? true, "kernels cannot be pinned for \(pinnedRows ?? 0) rows")
     self.features = features

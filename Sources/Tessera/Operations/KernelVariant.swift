@@ -4,6 +4,7 @@ package import CKernels
 public struct KernelVariant: Sendable, CustomStringConvertible {
   /// The kernel's symbol and file name: `bitmap_gemm_bf16_avx512bf16`.
   public let name: String
+  /// The weights that it reads.
   public let format: WeightFormat
   /// Every instruction-set extension that it needs.
   public let instructionSets: InstructionSet
@@ -32,11 +33,13 @@ public struct KernelVariant: Sendable, CustomStringConvertible {
     kernel = .bitmap(variant)
   }
 
+  /// What it computes.
   public var operation: Operation { format.operation }
 
   /// The last part of the name: `scalar`, `avx2`, `avx512bf16`, ...
   public var isaTag: String { String(name[name.index(after: name.lastIndex(of: "_") ?? name.startIndex)...]) }
 
+  /// Its name.
   public var description: String { name }
 
   /// Every kernel in the library, best first for each format, whether this machine can run it or not.

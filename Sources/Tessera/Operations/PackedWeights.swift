@@ -7,8 +7,9 @@ public protocol PackedWeights: Sendable {
   var outputs: Int { get }
   /// K: columns of W, elements of a row of x.
   var inputs: Int { get }
+  /// How the elements are stored, and so which kernels can read them.
   var format: WeightFormat { get }
-  /// What one multiplication reads: everything but the bias.
+  /// The bytes that one multiplication reads: everything but the bias.
   var byteCount: Int { get }
   /// `outputs` floats added to each row of y, or nil.
   var bias: MemoryRegion? { get }
@@ -21,10 +22,11 @@ public protocol PackedWeights: Sendable {
   /// The weights under a name, ready to be written; the parts are shared, not copied.
   func packedTensor(named name: String) -> PackedTensor
 
-  /// The bytes of panels 0 ..< panel, by which work is split between threads.
+  /// The bytes of panels 0 ..< panel, by which work is split between threads; `panel` lies in 0...panelCount.
   func bytes(beforePanel panel: Int) -> Int
 
-  /// Computes output rows 16 * panels.lowerBound ..< 16 * panels.upperBound of a call with the given kernel of this format.
+  /// Computes outputs 16 * panels.lowerBound ..< min(16 * panels.upperBound, outputs) of every row of x, with a kernel of this
+  /// format. For `Executor`, which makes the call and the scratch memory.
   func run(_ variant: KernelVariant, _ call: GEMMCall, panels: Range<Int>, scratch: UnsafeMutableRawPointer?)
 }
 
@@ -35,7 +37,7 @@ public struct GEMMCall {
 }
 
 extension PackedWeights {
-  /// The number of panels of 16 rows.
+  /// The number of panels of 16 rows of W, the last of which may be incomplete.
   public var panelCount: Int { ck_panels(outputs) }
 
   /// How many times less this reads than dense bfloat16: the best speed-up that memory bandwidth allows.

@@ -7,6 +7,7 @@ public enum WeightFormat: String, Sendable, CaseIterable, Codable, CustomStringC
   /// A bit per element and the non-zero int8 values with one scale per row: (1 - sparsity) + 1/8 bytes per weight.
   case bitmapInt8 = "bitmap-int8"
 
+  /// The raw value.
   public var description: String { rawValue }
 
   /// The operation that multiplies by it.
@@ -17,14 +18,17 @@ public enum WeightFormat: String, Sendable, CaseIterable, Codable, CustomStringC
     }
   }
 
-  /// What a dense bfloat16 matrix of this shape would read per multiplication.
+  /// The bytes that a dense bfloat16 matrix of this shape has, without padding: what one multiplication by it reads.
   public static func denseByteCount(outputs: Int, inputs: Int) -> Int { outputs * inputs * 2 }
 }
 
 /// A family of kernels that computes one thing. The raw value is the name of its folder in CKernels.
 public enum Operation: String, Sendable, CaseIterable, Codable, CustomStringConvertible {
+  /// Y = X W^T with every element of W stored.
   case denseGEMM = "dense_gemm"
+  /// Y = X W^T with a bit for every element of W and the values that are not zero.
   case bitmapGEMM = "bitmap_gemm"
 
+  /// The raw value.
   public var description: String { rawValue }
 }

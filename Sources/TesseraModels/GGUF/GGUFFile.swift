@@ -14,17 +14,22 @@ public import Tessera
 ///
 /// Source: the GGUF specification in the ggml project, `docs/gguf.md`.
 public struct GGUFFile: Sendable {
-  /// Above what any model has, and low enough that records of a few bytes cannot multiply into large tables.
+  /// The most tensors of a file: above what any model has, and low enough that records of a few bytes cannot multiply into large
+  /// tables.
   public static let tensorLimit = 8192
+  /// The most metadata keys of a file, likewise.
   public static let metadataLimit = 1024
   /// Of a metadata key. The format allows 65535 bytes; keys are hashed by their canonical form, which takes quadratic time to find
   /// in a long run of combining marks.
   public static let keyByteLimit = 1024
 
+  /// What was opened, for errors.
   public let path: String
+  /// 2 or 3.
   public let version: UInt32
   /// Every tensor begins at a multiple of this many bytes in the data section, and the data section in the file.
   public let alignment: Int
+  /// Every key with its value, such as `general.architecture`.
   public let metadata: [String: GGUFValue]
   /// In the order of the file.
   public let tensors: [GGUFTensor]
@@ -32,6 +37,7 @@ public struct GGUFFile: Sendable {
   private let data: MemoryRegion
 
   /// Maps the file at `path` and reads its header.
+  /// - Throws: what `MappedFile` throws, and what is wrong with the header, with the field or tensor and the numbers.
   public init(path: String) throws(WeightFileError) {
     try self.init(region: MappedFile(path: path).region, path: path)
   }
@@ -50,6 +56,7 @@ public struct GGUFFile: Sendable {
     self.data = try reader.dataSection(holding: tensors, alignment: alignment)
   }
 
+  /// The record of the tensor of a name.
   /// - Throws: `missingTensor`.
   public func tensor(named name: String) throws(WeightFileError) -> GGUFTensor {
     guard let position = positions[name] else { throw WeightFileError.missingTensor(file: path, tensor: name) }

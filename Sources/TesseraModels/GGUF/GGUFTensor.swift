@@ -2,7 +2,9 @@ internal import Tessera
 
 /// One tensor of a GGUF file: its name, shape, type and place.
 public struct GGUFTensor: Sendable {
+  /// 1 to 63 bytes: `blk.0.ffn_gate.weight`.
   public let name: String
+  /// How its weights are stored.
   public let type: GGUFTensorType
   /// The sizes in PyTorch's order: the outermost first, the contiguous one last. The file has them the other way round.
   public var shape: [Int] { Array([sizes.3, sizes.2, sizes.1, sizes.0].suffix(rank)) }
@@ -10,9 +12,11 @@ public struct GGUFTensor: Sendable {
   public var rows: Int { sizes.1 * sizes.2 * sizes.3 }
   /// The size of the last, contiguous dimension: the inputs of a linear layer.
   public var columns: Int { sizes.0 }
+  /// The product of all sizes.
   public var weightCount: Int { rows * columns }
   /// Where the tensor begins, counted from the data section.
   public let offset: Int
+  /// Its size in the file, without padding.
   public let byteCount: Int
 
   /// The sizes in the file's order, 1 beyond the rank. Inline, because a file may have thousands of tensors of a few bytes.

@@ -78,6 +78,7 @@ public enum GGUFTensorType: UInt32, Sendable, CaseIterable {
     .f32, .f16, .bf16, .q8_0, .q4_0, .q4_1, .q5_0, .q5_1, .q4_K, .q5_K, .q6_K, .mxfp4, .nvfp4,
   ]
 
+  /// Whether `GGUFFile` turns it into numbers.
   public var isSupported: Bool { GGUFTensorType.supported.contains(self) }
 
   /// The name as the format writes it: `F32`, `Q4_K`, `IQ2_XXS`.

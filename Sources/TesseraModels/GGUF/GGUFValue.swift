@@ -40,8 +40,11 @@ public enum GGUFValue: Sendable {
     }
   }
 
+  /// The value, if it is a bool.
   public var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
+  /// The value, if it is a string.
   public var string: String? { if case .string(let value) = self { value } else { nil } }
+  /// The value, if it is an array.
   public var array: GGUFArray? { if case .array(let value) = self { value } else { nil } }
 }
 
@@ -76,7 +79,9 @@ public enum GGUFValueType: UInt32, Sendable {
 /// An array in the metadata: it stays in the file and is read when asked for, so that opening a file with a large vocabulary
 /// allocates nothing for it.
 public struct GGUFArray: Sendable {
+  /// The type of every element; never an array.
   public let elementType: GGUFValueType
+  /// The number of elements.
   public let count: Int
   /// The elements as they lie in the file, their extent already checked.
   let region: MemoryRegion
@@ -100,6 +105,7 @@ public struct GGUFArray: Sendable {
   /// All elements, if they are of a floating-point type.
   public var numbers: [Double]? { elements(\.number) }
 
+  /// All elements, if they are bools.
   public var bools: [Bool]? { elements(\.bool) }
 
   private func elements<Element>(_ property: (GGUFValue) -> Element?) -> [Element]? {

@@ -1,0 +1,48 @@
+import Tessera
+import TesseraLayers
+import Testing
+
+@testable import DocumentationExamples
+
+/// The examples that the modules' pages show, on a layer small enough to check by hand: exact in bfloat16, half of it small.
+@Suite struct DocumentationExampleTests {
+  private let folder = TemporaryFolder()
+  private let (outputs, inputs) = (2, 4)
+  private let weights: [Float] = [1, 0.25, -2, 0.5, 0.125, 4, 0.25, -1]
+  private let x: [Float] = [1, 2, 3, 4]
+  private let product: [Float] = [-2.5, 4.875]
+  private let productOfLargerHalf: [Float] = [-5, 4]
+
+  private var bits: [BFloat16] { weights.map { BFloat16($0) } }
+
+  @Test func productKeepsItsWeightsInAFile() throws {
+    let path = folder.file("gate.safetensors")
+    let y = try DocumentationExamples.product(
+      of: x, rows: 1, by: bits, outputs: outputs, inputs: inputs, keptIn: path)
+    #expect(y == product)
+    #expect(try PackedFile.open(path).tensors.map(\.name) == ["gate"])
+  }
+
+  @Test func layersAreDenseAndSparse() throws {
+    let executor = try Executor(threads: 1)
+    let layers = try DocumentationExamples.layers(
+      of: bits, outputs: outputs, inputs: inputs, activationNorms: [1, 1, 1, 1], on: executor)
+    #expect(layers.map(\.format) == [.bf16, .bitmapInt8])
+    let results = try DocumentationExamples.outputs(of: layers, for: x, rows: 1, on: executor)
+    #expect(results[0] == product)
+    for (got, right) in zip(results[1], productOfLargerHalf) { #expect(abs(got - right) < 0.25, "\(got), not \(right)") }
+  }
+
+  @Test func checkpointBecomesAPackedFile() throws {
+    let (checkpoint, packed) = (folder.file("model.safetensors"), folder.file("packed.safetensors"))
+    let name = "gate.weight"
+    var writer = try SafetensorsWriter(
+      path: checkpoint, tensors: [.init(name: name, type: .bf16, shape: [outputs, inputs])])
+    try bits.withUnsafeBytes { bytes in try writer.write(bytes) }
+    try writer.finish()
+
+    try DocumentationExamples.compress([name], of: checkpoint, into: packed)
+    let layer = try DocumentationExamples.layer(named: name, in: packed)
+    #expect(try layer(x.span, rows: 1, on: Executor(threads: 1)) == productOfLargerHalf)
+  }
+}
