@@ -25,6 +25,7 @@ public final class ThreadPool: @unchecked Sendable {
   /// A pool for `machine`, pinned as `Machine.cpusForThreads(_:)` advises.
   ///
   /// - Parameters:
+  ///   - machine: whose CPUs they run on.
   ///   - threads: nil takes `Machine.defaultThreadCount`: one thread for each core.
   ///   - spinMicroseconds: As below.
   /// - Throws: `TesseraError.invalidThreadCount` unless `threads` lies between 1 and the CPUs that this process may use;

@@ -6,18 +6,21 @@ public protocol LinearLayer: Sendable {
   var outputs: Int { get }
   /// K: elements of a row of x.
   var inputs: Int { get }
+  /// How the weights are stored.
   var format: WeightFormat { get }
-  /// What one application reads from memory, bias aside.
+  /// The bytes that one application reads from memory, bias aside.
   var byteCount: Int { get }
   /// How many times less that is than dense bfloat16: the best speed-up that memory bandwidth allows.
   var bestSpeedup: Double { get }
   /// Shape, format, bytes and best speed-up in one line, for people.
   var summary: String { get }
 
+  /// Applies the layer to `rows` rows of x.
   /// - Parameters:
   ///   - x: `rows * inputs` elements, row after row.
   ///   - rows: M, at least 1.
   ///   - y: `rows * outputs` elements, all overwritten.
+  ///   - executor: whose threads and kernels do it.
   /// - Throws: `TesseraError.sizeMismatch`, `invalidShape`, `outOfMemory`.
   func callAsFunction(
     _ x: Span<Float>, rows: Int, into y: inout MutableSpan<Float>, on executor: Executor
@@ -41,8 +44,11 @@ extension LinearLayer {
 
 /// A linear layer over one packed matrix.
 public protocol PackedLinearLayer: LinearLayer {
+  /// The form in which the matrix is packed.
   associatedtype Weights: PackedWeights
+  /// W, with the bias if there is one.
   var weights: Weights { get }
+  /// The layer over weights that are packed already.
   init(weights: Weights)
 }
 

@@ -7,7 +7,8 @@ import Testing
 /// The examples that the modules' pages show, on a layer small enough to check by hand: exact in bfloat16, half of it small.
 @Suite struct DocumentationExampleTests {
   private let folder = TemporaryFolder()
-  private let (outputs, inputs) = (2, 4)
+  private let outputs = 2
+  private let inputs = 4
   private let weights: [Float] = [1, 0.25, -2, 0.5, 0.125, 4, 0.25, -1]
   private let x: [Float] = [1, 2, 3, 4]
   private let product: [Float] = [-2.5, 4.875]

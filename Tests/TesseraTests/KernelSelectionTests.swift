@@ -96,7 +96,7 @@ struct MadeUpFeatures: Sendable, CustomTestStringConvertible {
 
     @Test func anUnknownNameIsAnErrorThatListsTheKnown() {
       #expect(
-        throws: TesseraError.unknownISA(name: "avx9", known: ["amxbf16", "avx512bf16", "avx2", "scalar"])
+        throws: TesseraError.unknownISA(name: "avx9", known: KernelVariant.all(for: .bf16).map(\.isaTag))
       ) { try MadeUpFeatures.amx.variant(named: "avx9", for: .bf16) }
     }
 
@@ -116,12 +116,14 @@ struct MadeUpFeatures: Sendable, CustomTestStringConvertible {
     @Test func explainsEachKernel() throws {
       let zen4 = KernelSelection(features: [.avx2, .avx512, .avx512vbmi, .avx512vbmi2, .avx512vnni, .avx512bf16])
       let lines = zen4.explanation(for: .bf16, rows: 1)
-      #expect(
-        lines == [
-          "dense_gemm_amxbf16: needs amxtile, amxbf16", "dense_gemm_avx512bf16: chosen",
-          "dense_gemm_avx2: works, slower than dense_gemm_avx512bf16",
-          "dense_gemm_scalar: works, slower than dense_gemm_avx512bf16",
-        ])
+      #expect(lines.count == KernelVariant.all(for: .bf16).count)
+      for line in [
+        "dense_gemm_amxbf16: needs amxtile, amxbf16", "dense_gemm_avx512bf16: chosen",
+        "dense_gemm_avx2: works, slower than dense_gemm_avx512bf16",
+        "dense_gemm_scalar: works, slower than dense_gemm_avx512bf16",
+      ] {
+        #expect(lines.contains(line))
+      }
       let amx = try #require(KernelVariant.all(for: .bf16).first)
       if amx.minRows > 1 {
         let pays = MadeUpFeatures.amx.explanation(for: .bf16, rows: amx.minRows - 1)

@@ -16,10 +16,10 @@ import Testing
   }
 
   /// `DocumentationExamples` builds these files, and its tests run them.
-  @Test(arguments: ["Tessera", "TesseraLayers", "TesseraModels"])
+  @Test(arguments: Page.modules)
   func examplesOfTheModulesAreBuilt(module: String) throws {
     let program = try Page("Examples/Documentation/\(module).swift").text()
-    let page = Page("Sources/\(module)/\(module).docc/\(module).md")
+    let page = Page(Page.catalogue(of: module))
     #expect(try page.codeBlocks("swift") == [program], "the page of \(module) and its example differ")
     if module == "TesseraModels" { #expect(try readme.codeBlocks("swift").last == program) }
   }
@@ -64,7 +64,7 @@ import Testing
     #expect(section.1.matches(of: #/\| `(\w+)` \|/#).map { String($0.1) }.sorted() == products.sorted())
   }
 
-  @Test(arguments: ["README.md", "CONTRIBUTING.md"] + Page.docs)
+  @Test(arguments: ["README.md", "CONTRIBUTING.md"] + Page.docs + Page.modules.map(Page.catalogue))
   func linksAndPathsLeadSomewhere(name: String) throws {
     let page = Page(name)
     for target in try page.links + page.paths {
@@ -82,6 +82,11 @@ struct Page {
     let names = try? FileManager.default.contentsOfDirectory(atPath: root.appendingPathComponent("Docs").path)
     return (names ?? []).filter { $0.hasSuffix(".md") }.map { "Docs/\($0)" }.sorted()
   }()
+
+  static let modules = ["Tessera", "TesseraLayers", "TesseraModels"]
+
+  /// The landing page of a module's documentation.
+  static func catalogue(of module: String) -> String { "Sources/\(module)/\(module).docc/\(module).md" }
 
   private let url: URL
 

@@ -57,7 +57,10 @@ public final class MappedFile: @unchecked Sendable {
   public var region: MemoryRegion { MemoryRegion(base: base, byteCount: byteCount, keeping: self) }
 
   /// The bytes `offset ..< offset + byteCount` as a region that keeps the mapping alive; nothing is copied.
-  /// - Parameter name: the tensor or field, for the error.
+  /// - Parameters:
+  ///   - offset: counted from the start of the file.
+  ///   - byteCount: may be 0.
+  ///   - name: the tensor or field, for the error.
   /// - Throws: `badExtent` when they do not all lie in the file.
   public func region(offset: UInt64, byteCount: UInt64, of name: String) throws(WeightFileError) -> MemoryRegion {
     let available = UInt64(self.byteCount)

@@ -20,6 +20,7 @@ public struct PackedFile: Sendable {
   public let file: String
   private let indices: [String: Int]
 
+  /// The tensor of a name, or nil.
   public subscript(name: String) -> PackedTensor? { indices[name].map { tensors[$0] } }
 
   /// The tensor of a name that must be there.
@@ -30,6 +31,9 @@ public struct PackedFile: Sendable {
   }
 
   /// Maps the file and checks it. The mapping lives as long as any part of any of its tensors.
+  /// - Parameters:
+  ///   - path: a file that `PackedFile.write` wrote.
+  ///   - verification: whether checksums are compared too.
   /// - Throws: what is wrong, with the tensor, the field and the numbers.
   public static func open(
     _ path: String, verifying verification: Verification = .checksums
@@ -38,7 +42,10 @@ public struct PackedFile: Sendable {
   }
 
   /// The same for a file that is already in memory, at a 64-byte aligned address.
-  /// - Parameter file: what errors call it.
+  /// - Parameters:
+  ///   - contents: the whole file; the tensors' parts lie inside it and keep it alive.
+  ///   - file: what errors call it.
+  ///   - verification: whether checksums are compared too.
   public init(
     contents: MemoryRegion, file: String, verifying verification: Verification = .checksums
   ) throws(WeightFileError) {

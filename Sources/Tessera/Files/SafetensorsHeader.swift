@@ -101,7 +101,9 @@ public struct SafetensorsHeader: Sendable {
   /// Reads the header of the file whose contents are `bytes`.
   ///
   /// Allocates no more than a fixed multiple of the header that is really there, whatever the file claims.
-  /// - Parameter file: the path, for errors.
+  /// - Parameters:
+  ///   - bytes: the whole file.
+  ///   - file: its path, for errors.
   /// - Throws: what breaks a rule: `tooShort`, `headerLength`, `badMagic`, `malformedHeader`, `duplicateName`, `invalidName`,
   ///   `wrongMetadata`, `badShape`, `unknownType`, `badExtent`, `overlapOrHole`, `wrongByteCount`, `trailingBytes`.
   public init(parsing bytes: UnsafeRawBufferPointer, file: String) throws(WeightFileError) {

@@ -6,17 +6,22 @@ internal import Synchronization
 /// Share one between all layers of a program, and between threads: calls from several threads run one after the other. Several
 /// executors may live in one process, each on its own threads.
 public final class Executor: Sendable {
+  /// The machine that threads and kernels were chosen for.
   public let machine: Machine
+  /// The threads, also for work of the program's own.
   public let pool: ThreadPool
+  /// Which kernel runs for a format and a number of rows, and why.
   public let selection: KernelSelection
   private let workspace: Mutex<Workspace>
   private let schedule: PanelSchedule
   private let converter: ck_x_converter
 
+  /// Starts the threads.
   /// - Parameters:
   ///   - threads: nil means one for each core that this process may use.
   ///   - isa: caps the instruction sets; nil means what `TESSERA_ISA` in the environment says, or everything there is.
   ///   - pinnedRows: see `KernelSelection.pinnedRows`.
+  ///   - machine: where the threads run; `Machine.current` unless a program narrows it.
   /// - Throws: `invalidThreadCount`, `unknownISA`, `unsupportedISA`, `outOfMemory`.
   public init(
     threads: Int? = nil, isa: ISALevel? = nil, pinnedRows: Int? = nil, machine: Machine = .current
@@ -38,9 +43,9 @@ public final class Executor: Sendable {
   /// y = x W^T + bias.
   /// - Parameters:
   ///   - x: `rows * weights.inputs` elements, row after row; rounded to bfloat16, or quantised to int8 row by row, as the
-  ///   format's
-  ///     kernels read it.
+  ///     kernels of the format read it.
   ///   - rows: M, at least 1.
+  ///   - weights: W, packed, with the bias if there is one.
   ///   - y: `rows * weights.outputs` elements, all overwritten.
   ///   - variant: a kernel to use instead of the selected one.
   /// - Throws: `sizeMismatch` naming x or y, `overlappingMemory`, `unsupportedISA`, `outOfMemory`.

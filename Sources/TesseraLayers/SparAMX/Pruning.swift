@@ -35,7 +35,9 @@ public struct Pruning: Sendable, Equatable {
 
   /// The fraction of weights to drop, 0...1.
   public var sparsity: Double
+  /// What the score of a weight is.
   public var criterion: Criterion
+  /// Which weights are ranked together.
   public var scope: Scope
 
   /// The sparsity and the norms are checked where they meet a matrix.
@@ -62,6 +64,8 @@ public struct Pruning: Sendable, Equatable {
   ///
   /// - Parameters:
   ///   - weights: `outputs * inputs` elements, row after row, all finite.
+  ///   - outputs: N, the rows of the matrix.
+  ///   - inputs: K, its columns.
   ///   - executor: whose threads share the work; nil leaves it to the calling one.
   /// - Throws: `TesseraError.invalidShape`, `sizeMismatch` naming the weights or the activation norms, `invalidSparsity`,
   ///   `invalidActivationNorm`, `nonFiniteWeight`; the matrix is unchanged then.

@@ -43,7 +43,9 @@ public struct GGUFFile: Sendable {
   }
 
   /// Reads the header of a GGUF file that lies in memory.
-  /// - Parameter path: names the file in errors.
+  /// - Parameters:
+  ///   - region: the whole file.
+  ///   - path: names it in errors.
   public init(region: MemoryRegion, path: String) throws(WeightFileError) {
     var reader = GGUFReader(file: path, region: region)
     self.path = path
