@@ -14,6 +14,7 @@ public enum TesseraError: Error, Sendable, Equatable {
   case invalidSparsity(Double)
   /// The norm of an input's activations is negative, NaN or infinite.
   case invalidActivationNorm(column: Int, value: Float)
+  /// The system refused memory or, for a pool, a thread.
   case outOfMemory(bytes: Int)
   /// A thread count of zero or above the CPUs that this process may use.
   case invalidThreadCount(requested: Int, allowed: Int)
@@ -26,6 +27,7 @@ public enum TesseraError: Error, Sendable, Equatable {
 }
 
 extension TesseraError: CustomStringConvertible {
+  /// One sentence with what is wrong and the numbers.
   public var description: String {
     switch self {
     case .invalidShape(let what, let rows, let columns):

@@ -91,11 +91,15 @@ public struct SafetensorsFile: WeightSource {
 }
 
 extension SafetensorsFile {
+  /// Whether there is a tensor of this name.
   public func contains(_ name: String) -> Bool { places[name] != nil }
 
-  /// Row-major, slowest dimension first.
+  /// The sizes of a tensor, slowest dimension first; empty for a scalar.
+  /// - Throws: `missingTensor`.
   public func shape(of name: String) throws(WeightFileError) -> [Int] { try place(name).tensor.shape }
 
+  /// The type of a tensor's elements in the file.
+  /// - Throws: `missingTensor`.
   public func type(of name: String) throws(WeightFileError) -> SafetensorsType { try place(name).tensor.type }
 
   /// The tensor's elements in row-major order. BF16 and F16 become Float exactly.

@@ -7,9 +7,12 @@ public import Tessera
 public protocol WeightSource: Sendable {
   /// The file, for messages.
   var path: String { get }
+  /// The names of all tensors, in the order of the file.
   var names: [String] { get }
+  /// The sizes of a tensor, slowest dimension first.
   /// - Throws: `WeightFileError.missingTensor`.
   func shape(of name: String) throws(WeightFileError) -> [Int]
+  /// All weights of a tensor, row after row.
   /// - Throws: `WeightFileError.missingTensor`, `.unsupportedType`, `.outOfMemory`.
   func float32(_ name: String) throws(WeightFileError) -> [Float]
   /// The same weights, each rounded to nearest even unless the file holds bfloat16 already.

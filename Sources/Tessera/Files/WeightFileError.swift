@@ -12,10 +12,13 @@
 /// path that was opened. Cases are added as formats are; switch with a `default`.
 public enum WeightFileError: Error, Sendable, Equatable {
   // The file as the operating system sees it.
+  /// The system does not open the file, for the reason that `errno` gives.
   case cannotOpen(file: String, errno: Int32)
   /// A directory, pipe, socket or device.
   case notRegularFile(file: String)
+  /// The system does not map the file.
   case cannotMap(file: String, byteCount: UInt64, errno: Int32)
+  /// The file could not be made, written, synced or renamed; a file that was there before is as it was.
   case writeFailed(file: String, errno: Int32)
   /// The system refused `byteCount` bytes for the weights of a tensor.
   case outOfMemory(file: String, tensor: String, byteCount: UInt64)
@@ -25,24 +28,33 @@ public enum WeightFileError: Error, Sendable, Equatable {
   // The file as a whole.
   /// `field` needs `needed` bytes from its position on, and `available` are left.
   case tooShort(file: String, field: String, needed: UInt64, available: UInt64)
+  /// The first bytes are not those of the format.
   case badMagic(file: String, expected: [UInt8], got: [UInt8])
+  /// A version of the format that this reader does not know.
   case unsupportedVersion(file: String, got: String, supported: String)
+  /// The last tensor ends before the file does.
   case trailingBytes(file: String, expected: UInt64, got: UInt64)
   /// `value` of `what` is above the cap that Tessera sets.
   case tooLarge(file: String, what: String, value: UInt64, limit: UInt64)
 
   // The header.
+  /// The header claims a length that no header has.
   case headerLength(file: String, length: UInt64, limit: UInt64)
   /// `position` counts bytes from the start of the header.
   case malformedHeader(file: String, position: Int, detail: String)
+  /// Two tensors or keys have one name.
   case duplicateName(file: String, name: String)
+  /// A name that is empty, too long, or has NUL in it.
   case invalidName(file: String, name: String, detail: String)
   /// A metadata key that is absent, of the wrong type or out of range.
   case wrongMetadata(file: String, key: String, detail: String)
 
   // One tensor.
+  /// There is no tensor of this name.
   case missingTensor(file: String, tensor: String)
+  /// A shape that no tensor can have, or not one of this type or format.
   case badShape(file: String, tensor: String, shape: [UInt64], detail: String)
+  /// A type that the format does not have.
   case unknownType(file: String, tensor: String, type: String)
   /// A type that the format knows and this reader cannot turn into what was asked for.
   case unsupportedType(file: String, tensor: String, type: String, supported: String)
@@ -52,13 +64,16 @@ public enum WeightFileError: Error, Sendable, Equatable {
   case overlapOrHole(file: String, tensor: String, expected: UInt64, got: UInt64)
   /// Shape and type, or the format, say `expected` bytes; the file gives the tensor `got`.
   case wrongByteCount(file: String, tensor: String, expected: UInt64, got: UInt64)
+  /// The tensor does not begin where a kernel could use it.
   case misaligned(file: String, tensor: String, offset: UInt64, alignment: UInt64)
+  /// The bytes are not those that were written. `tensor` is `__metadata__` for the header.
   case checksumMismatch(file: String, tensor: String, expected: UInt64, got: UInt64)
   /// The contents contradict themselves: counts, offsets, scales, table indices.
   case corruptTensor(file: String, tensor: String, detail: String)
 }
 
 extension WeightFileError: CustomStringConvertible {
+  /// One sentence with the file, the tensor or field, and the numbers.
   public var description: String {
     switch self {
     case .cannotOpen(let file, let errno):

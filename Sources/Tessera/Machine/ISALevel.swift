@@ -28,6 +28,7 @@ public struct ISALevel: Sendable, Hashable {
   /// Every name that `init(_:)` takes.
   public static var knownNames: [String] { ["scalar"] + InstructionSet.tagged.map(\.tag) + ["amx"] }
 
+  /// The level or the tag of this name.
   /// - Throws: `TesseraError.unknownISA` for a name that is not in `knownNames`.
   public init(_ name: String) throws(TesseraError) {
     let upToAVX512 = InstructionSet.anyAVX2.union(.anyAVX512)

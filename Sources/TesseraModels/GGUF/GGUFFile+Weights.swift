@@ -2,8 +2,11 @@ public import Tessera
 
 extension GGUFFile: WeightSource {
   /// In the order of the file.
+  /// The names of all tensors, in the order of the file.
   public var names: [String] { tensors.map(\.name) }
 
+  /// The sizes of a tensor in PyTorch's order: a linear layer is `[outputs, inputs]`.
+  /// - Throws: `missingTensor`.
   public func shape(of name: String) throws(WeightFileError) -> [Int] { try tensor(named: name).shape }
 
   /// All weights of a tensor, row after row: exact for the unquantised types, otherwise with the rounding of the format's
@@ -16,7 +19,9 @@ extension GGUFFile: WeightSource {
   public func bfloat16(_ name: String) throws(WeightFileError) -> [BFloat16] { try weights(of: name, rows: nil) }
 
   /// Some rows of a tensor, for example the embeddings of a few tokens.
-  /// - Parameter rows: a range inside `0 ..< tensor.rows`.
+  /// - Parameters:
+  ///   - name: the tensor's.
+  ///   - rows: a range inside `0 ..< tensor.rows`.
   /// - Throws: `missingTensor`, `unsupportedType`, `outOfMemory`.
   public func float32(_ name: String, rows: Range<Int>) throws(WeightFileError) -> [Float] {
     try weights(of: name, rows: rows)
