@@ -13,8 +13,8 @@ struct PackedDescription {
 
   static let keyPrefix = "tessera.tensor."
 
-  /// The tensor that a metadata key describes, or nil. By bytes: a name may begin with a scalar that merges with the prefix's last
-  /// one into one Character.
+  /// The tensor that a metadata key describes, or nil. By bytes: a name may begin with a scalar that merges with the prefix's
+  /// last one into one Character.
   static func tensor(ofKey key: String) -> String? {
     guard key.utf8.starts(with: keyPrefix.utf8) else { return nil }
     return String(Substring(key.utf8.dropFirst(keyPrefix.utf8.count)))

@@ -19,8 +19,8 @@ public struct GGUFFile: Sendable {
   public static let tensorLimit = 8192
   /// The most metadata keys of a file, likewise.
   public static let metadataLimit = 1024
-  /// Of a metadata key. The format allows 65535 bytes; keys are hashed by their canonical form, which takes quadratic time to find
-  /// in a long run of combining marks.
+  /// Of a metadata key. The format allows 65535 bytes; keys are hashed by their canonical form, which takes quadratic time to
+  /// find in a long run of combining marks.
   public static let keyByteLimit = 1024
 
   /// What was opened, for errors.
