@@ -164,10 +164,23 @@ private func multiply(
 
   @Test func refusesALevelThatTheMachineLacks() throws {
     var machine = Machine.current
-    machine.instructionSets = .avx2
+    machine.instructionSets = []
     let plain = machine
     let level = try ISALevel("avx512")
-    #expect(throws: TesseraError.unsupportedISA(name: "avx512", missing: ["avx512"])) { try Executor(isa: level, machine: plain) }
+    #expect(throws: TesseraError.unsupportedISA(name: "avx512", missing: ["avx2", "avx512"])) {
+      try Executor(isa: level, machine: plain)
+    }
+  }
+
+  private static let lacking = InstructionSet.tagged.filter { !Machine.current.instructionSets.contains($0.bit) }
+
+  @Test(.disabled(if: lacking.isEmpty, "this machine lacks nothing"))
+  func refusesAMachineThatIsNotThisOne() {
+    var machine = Machine.current
+    for (_, bit) in Self.lacking { machine.instructionSets.insert(bit) }
+    #expect(throws: TesseraError.unsupportedISA(name: "the machine described", missing: Self.lacking.map(\.tag))) {
+      try Executor(threads: 1, machine: machine)
+    }
   }
 
   @Test func refusesAKernelThatTheMachineLacks() throws {

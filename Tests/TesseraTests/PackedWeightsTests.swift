@@ -73,6 +73,24 @@ private func patterns(_ count: Int, density: Double, finite: Bool = true) -> [BF
       try DenseWeights(packed: crooked, outputs: 2, inputs: 3)
     }
   }
+
+  /// Each element of the second panel in turn: what lies beyond the columns must be +0.
+  @Test(arguments: [1, 2, 31, 32, 33])
+  func refusesPaddingThatHoldsSomething(inputs: Int) throws {
+    let weights = [BFloat16](repeating: BFloat16(1), count: 32 * inputs)
+    let packed = try DenseWeights(packing: weights.span, outputs: 32, inputs: inputs).values
+    let panelElements = packed.byteCount / 4
+    for element in 0..<panelElements {
+      let column = element / 32 * 2 + element % 2
+      let damaged = try MemoryRegion(byteCount: packed.byteCount) { bytes in
+        bytes.copyMemory(from: packed.bytes)
+        bytes.storeBytes(of: UInt16(0x7FC0), toByteOffset: (panelElements + element) * 2, as: UInt16.self)
+      }
+      let error = TesseraError.corruptWeights(format: "bf16", panel: 1)
+      let open = { _ = try DenseWeights(packed: damaged, outputs: 32, inputs: inputs) }
+      if column < inputs { try open() } else { #expect(throws: error) { try open() } }
+    }
+  }
 }
 
 @Suite struct BitmapWeightsTests {

@@ -35,7 +35,8 @@ public struct DenseWeights: PackedWeights {
   }
 
   /// Takes over panels that are packed already, as a mapped file holds them.
-  /// - Throws: `invalidShape`, or `sizeMismatch` when the region is not `ck_dense_packed_bytes` long or not 64-byte aligned.
+  /// - Throws: `invalidShape`; `sizeMismatch` when the region is not `ck_dense_packed_bytes` long or not 64-byte aligned;
+  ///   `corruptWeights` with the first panel whose columns beyond `inputs` are not +0: a NaN there would spoil every output.
   public init(packed values: MemoryRegion, outputs: Int, inputs: Int, bias: MemoryRegion? = nil) throws(TesseraError) {
     try checkShape("dense weights", rows: outputs, columns: inputs)
     try checkPart("dense values", values, byteCount: ck_dense_packed_bytes(outputs, inputs))
@@ -44,6 +45,16 @@ public struct DenseWeights: PackedWeights {
     self.inputs = inputs
     self.bias = bias
     self.values = values
+    for panel in 0..<panelCount where !hasZeroPadding(panel) { throw .corruptWeights(format: format.rawValue, panel: panel) }
+  }
+
+  /// In a panel the elements beyond `inputs` are its last ones, but for the upper halves of an odd last pair.
+  private func hasZeroPadding(_ panel: Int) -> Bool {
+    let rows = Int(CK_PANEL_ROWS)
+    let elements = UnsafeBufferPointer(start: cPanels, count: values.byteCount / 2)
+      .extracting(panel * rows * ck_k_padded(inputs, .CK_BF16)..<(panel + 1) * rows * ck_k_padded(inputs, .CK_BF16))
+    let split = inputs % 2 == 0 ? [] : (0..<rows).map { elements[(inputs / 2 * rows + $0) * 2 + 1] }
+    return split.allSatisfy { $0 == 0 } && elements[((inputs + 1) / 2 * rows * 2)...].allSatisfy { $0 == 0 }
   }
 
   /// The row-major matrix again, bit for bit.

@@ -21,11 +21,14 @@ public final class Executor: Sendable {
   ///   - threads: nil means one for each core that this process may use.
   ///   - isa: caps the instruction sets; nil means what `TESSERA_ISA` in the environment says, or everything there is.
   ///   - pinnedRows: see `KernelSelection.pinnedRows`.
-  ///   - machine: where the threads run; `Machine.current` unless a program narrows it.
+  ///   - machine: where the threads run; `Machine.current` unless a program narrows it. It may not offer more than there is.
   /// - Throws: `invalidThreadCount`, `unknownISA`, `unsupportedISA`, `outOfMemory`.
   public init(
     threads: Int? = nil, isa: ISALevel? = nil, pinnedRows: Int? = nil, machine: Machine = .current
   ) throws(TesseraError) {
+    // A description that was made up, or made elsewhere, would end in an illegal instruction.
+    let missing = Machine.current.instructionSets.missingTags(for: machine.instructionSets)
+    guard missing.isEmpty else { throw .unsupportedISA(name: "the machine described", missing: missing) }
     try isa?.validate(on: machine.instructionSets)
     let requested = try ISALevel.requested(on: machine.instructionSets)
     self.machine = machine
