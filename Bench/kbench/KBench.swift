@@ -31,11 +31,17 @@ struct KBench: ParsableCommand {
     help: "Check the kernels with the randomised tests of the test suite, measure nothing. --op, --format and --isa narrow it.")
   var check = false
 
-  @Option(help: "Operations, separated by commas: read_bandwidth, fork_join, dense_gemm, bitmap_gemm.")
+  @Option(help: "Operations, separated by commas: read_bandwidth, fork_join, dense_gemm, bitmap_gemm, code4_gemm.")
   var op: String?
 
-  @Option(help: "Weight formats, separated by commas: bf16, bitmap-bf16, bitmap-int8.")
+  @Option(
+    help: """
+      Weight formats, separated by commas, as --list names them. Default: bf16, bitmap-bf16, bitmap-int8, razer-g16, razer-g128.
+      """)
   var format: String?
+
+  @Option(help: "Rows of x for formats whose kernels read several types: bf16, int8. Default: both.")
+  var activations: String?
 
   @Option(help: "Matrices as NxK (outputs x inputs) or names of presets, separated by commas.")
   var shape: String?
@@ -149,7 +155,9 @@ struct KBench: ParsableCommand {
 
   private func runChecks(_ settings: Settings, _ console: Console) throws(BenchError) {
     let features = Machine.current.instructionSets
-    let variants = settings.isa.checkedVariants.filter { settings.formats.contains($0.format) }
+    let variants = settings.isa.checkedVariants.filter { variant in
+      format == nil || variant.formats.contains { settings.formats.contains($0) }
+    }
     let operations = Tessera.Operation.allCases.filter { settings.operations.contains(BenchOperation($0)) }
     let report = runKernelChecks(
       of: variants, operations: operations, features: features, seed: seed,

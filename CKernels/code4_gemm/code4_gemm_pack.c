@@ -109,7 +109,7 @@ void ck_code4_dequantize(const ck_code4_weights *w, size_t n, size_t k, size_t p
                 const uint32_t bits = code4_scale_bits(scales, packed / w->group, row, w->scale_type);
                 const unsigned code = codes[code4_byte(row, packed)] >> code4_shift(packed) & 15;
                 const float value = ck_bf16_to_f32(w->tables->values[ck_code4_selector(bits, w->scale_type)][code]);
-                target[(panel * CK_PANEL_ROWS + row) * stride + i] =
+                target[((panel - panel_begin) * CK_PANEL_ROWS + row) * stride + i] =
                     value * ck_code4_scale(bits, w->scale_type, w->tables) * w->tensor_scale;
             }
     }

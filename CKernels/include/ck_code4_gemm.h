@@ -95,7 +95,7 @@ void ck_code4_unpack_scales(const void *scales, size_t n, size_t k, size_t group
 float ck_code4_scale(uint32_t bits, ck_scale_type type, const ck_code4_tables *tables);
 unsigned ck_code4_selector(uint32_t bits, ck_scale_type type);
 
-// Rows of the view as fp32, tensor_scale included: target[row * stride + column] for n x k elements.
+// Rows of the view as fp32, tensor_scale included, those of panel_begin first. n and k are the view's.
 void ck_code4_dequantize(const ck_code4_weights *w, size_t n, size_t k, size_t panel_begin, size_t panel_end, float *target,
                          size_t stride);
 

@@ -24,6 +24,12 @@ public enum TesseraError: Error, Sendable, Equatable {
   case unsupportedISA(name: String, missing: [String])
   /// The counts or offsets of packed weights contradict each other.
   case corruptWeights(format: String, panel: Int)
+  /// Values that cannot take the place of a 4-bit format's special values.
+  case invalidSpecialValues([Float])
+  /// A prefix of a matrix's blocks that is empty, does not fit, or cannot be a view; or blocks that do not divide the matrix.
+  case invalidPrefix(what: String, kept: Int, blocks: Int, packed: Int)
+  /// Rows of x of a type that no kernel multiplies by weights of the format.
+  case unsupportedActivations(ActivationType, format: WeightFormat)
 }
 
 extension TesseraError: CustomStringConvertible {
@@ -52,6 +58,13 @@ extension TesseraError: CustomStringConvertible {
       "'\(name)' needs \(missing.joined(separator: ", ")), which this machine lacks or does not allow"
     case .corruptWeights(let format, let panel):
       "\(format) weights contradict their own counts at panel \(panel)"
+    case .invalidSpecialValues(let values):
+      "\(values) cannot be special values: one to four multiples of 0.5 in -8...8, of a format that has them"
+    case .invalidPrefix(let what, let kept, let blocks, let packed):
+      "a prefix of \(kept) in each of \(blocks) blocks of \(packed) \(what): \(what) must divide into blocks, several blocks of "
+        + "outputs into 16s (kept ones too), several blocks of inputs into 64s, and a prefix holds 1 to all of a block"
+    case .unsupportedActivations(let type, let format):
+      "no kernel multiplies \(type) activations by \(format) weights"
     }
   }
 }

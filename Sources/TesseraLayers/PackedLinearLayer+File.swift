@@ -26,6 +26,10 @@ extension PackedFile {
   /// - Throws: `WeightFileError.missingTensor`, `unsupportedType`, `corruptTensor`.
   public func linearLayer(named name: String) throws(WeightFileError) -> any PackedLinearLayer {
     let tensor = try tensor(named: name)
-    return tensor.format == .bf16 ? try DenseLinear(tensor) : try SparAMXLinear(tensor)
+    return switch tensor.format.weightFormat?.operation {
+    case .bitmapGEMM: try SparAMXLinear(tensor)
+    case .code4GEMM: try RaZeRLinear(tensor)
+    default: try DenseLinear(tensor)
+    }
   }
 }

@@ -50,6 +50,7 @@ static const char *signal_name(int signal) {
 typedef struct {
     const ck_dense_gemm_variant *dense;
     const ck_bitmap_gemm_variant *bitmap;
+    const ck_code4_gemm_variant *code4;
     const ck_gemm_call *call;
     const void *weights;
     size_t panel_begin, panel_end;
@@ -68,6 +69,7 @@ static const char *run(const kernel_call *kernel, uintptr_t *address) {
     way_out = &here;
     const unsigned before = control();
     if (kernel->dense) kernel->dense->run(kernel->call, kernel->weights, kernel->panel_begin, kernel->panel_end, kernel->scratch);
+    else if (kernel->code4) kernel->code4->run(kernel->call, kernel->weights, kernel->panel_begin, kernel->panel_end, kernel->scratch);
     else kernel->bitmap->run(kernel->call, kernel->weights, kernel->panel_begin, kernel->panel_end, kernel->scratch);
     way_out = NULL;
     return control() == before ? NULL : "the floating-point control register changed";
@@ -84,5 +86,12 @@ const char *ck_check_run_bitmap(const ck_bitmap_gemm_variant *variant, const ck_
                                 size_t panel_begin, size_t panel_end, void *scratch, uintptr_t *address) {
     const kernel_call kernel = {
         .bitmap = variant, .call = call, .weights = w, .panel_begin = panel_begin, .panel_end = panel_end, .scratch = scratch};
+    return run(&kernel, address);
+}
+
+const char *ck_check_run_code4(const ck_code4_gemm_variant *variant, const ck_gemm_call *call, const ck_code4_weights *w,
+                               size_t panel_begin, size_t panel_end, void *scratch, uintptr_t *address) {
+    const kernel_call kernel = {
+        .code4 = variant, .call = call, .weights = w, .panel_begin = panel_begin, .panel_end = panel_end, .scratch = scratch};
     return run(&kernel, address);
 }

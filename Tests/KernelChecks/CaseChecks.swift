@@ -11,8 +11,8 @@ struct CaseChecks {
   init(
     _ kernelCase: KernelCase, on variant: KernelVariant, pools: Pools, modelFault: @escaping @Sendable () -> String?
   ) throws(CheckFailure) {
-    let elements = Elements(kernelCase, type: variant.format)
-    guard let operands = Operands(kernelCase, format: variant.format, elements: elements) else {
+    let elements = Elements(kernelCase, of: variant)
+    guard let operands = Operands(kernelCase, activations: variant.activations, elements: elements) else {
       throw CheckFailure(reason: "the system refused memory for the operands")
     }
     self.kernelCase = kernelCase

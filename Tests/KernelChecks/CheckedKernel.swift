@@ -33,7 +33,9 @@ struct CheckedKernel {
   func run(row: Int = 0, rows: Int, panels: Range<Int>? = nil, into y: GuardedBuffer) throws(CheckFailure) {
     let panels = panels ?? 0..<panelCount
     var call = operands.call(row: row, rows: rows, into: y)
-    let scratchBytes = variant.scratchByteCount(for: GEMMCall(call))
+    guard let scratchBytes = scratchByteCount(of: &call) else {
+      throw CheckFailure(reason: "the kernel reads other weights than \(kernelCase.format)")
+    }
     guard let scratch = GuardedBuffer(byteCount: scratchBytes, guardPage: kernelCase.guardPage) else {
       throw CheckFailure(reason: "the system refused \(scratchBytes) bytes of scratch")
     }
@@ -49,8 +51,12 @@ struct CheckedKernel {
         operands.withBitmap { weights in
           ck_check_run_bitmap(&kernel, &call, weights, panels.lowerBound, panels.upperBound, room, &address)
         }
+      case .code4(var kernel):
+        operands.withCode4 { weights in
+          ck_check_run_code4(&kernel, &call, weights, panels.lowerBound, panels.upperBound, room, &address)
+        }
       }
-    guard let outcome else { throw CheckFailure(reason: "the kernel reads other weights than \(operands.format)") }
+    guard let outcome else { throw CheckFailure(reason: "the kernel reads other weights than \(kernelCase.format)") }
     if let complaint = outcome.map({ String(cString: $0) }) {
       let place = operands.place(of: address) ?? y.place(of: address, name: "y") ?? scratch.place(of: address, name: "scratch")
       throw CheckFailure(reason: "\(complaint)\(place.map { " \($0)" } ?? ""), panels \(panels), \(rows) rows")
@@ -58,6 +64,14 @@ struct CheckedKernel {
     if let fault = modelFault() { throw CheckFailure(reason: "\(fault), panels \(panels), \(rows) rows") }
     guard scratch.surroundingsAreUntouched else {
       throw CheckFailure(reason: "wrote beyond its \(scratchBytes) bytes of scratch")
+    }
+  }
+
+  private func scratchByteCount(of call: inout ck_gemm_call) -> Int? {
+    switch variant.kernel {
+    case .dense(let kernel): kernel.scratch_bytes(&call)
+    case .bitmap(let kernel): kernel.scratch_bytes(&call)
+    case .code4(let kernel): operands.withCode4 { kernel.scratch_bytes(&call, $0) }
     }
   }
 

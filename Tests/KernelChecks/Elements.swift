@@ -3,7 +3,7 @@ internal import Tessera
 /// The unpacked matrices of a case, row after row: what the oracle multiplies.
 struct Elements {
   let x: Matrix
-  let w: Matrix
+  let w: Weights
   let bias: [Float]?
   /// int8: what one step of each row is worth.
   let xScale: [Float]
@@ -15,28 +15,41 @@ struct Elements {
     case int8([Int8])
   }
 
-  init(_ kernelCase: KernelCase, type: WeightFormat) {
+  enum Weights {
+    case matrix(Matrix)
+    case code4(Code4Elements)
+  }
+
+  init(_ kernelCase: KernelCase, of variant: KernelVariant) {
     var random = Random(seed: kernelCase.seed)
     let (m, n, k) = (kernelCase.m, kernelCase.n, kernelCase.k)
-    if type == .bitmapInt8 {
+    let isInt8 = variant.activations == .int8
+    let isCode4 = variant.operation == .code4GEMM
+    let special = kernelCase.elements == .special
+    // 4-bit sums are scaled afterwards, so huge elements and scales would overflow on the way or not, as a kernel has it.
+    let specialScales: [Float] = isCode4 ? [0, .nan] : [0, 0x1p-140, .greatestFiniteMagnitude, .infinity, .nan]
+    xScale = isInt8 ? Elements.scales(m, special: special ? specialScales : [], &random) : []
+    if isCode4 {
+      x =
+        isInt8
+        ? .int8(Elements.codes(kernelCase, rows: m, fractions: [1], &random))
+        : .bfloat16(bits: Elements.xBits(kernelCase, special: special ? Elements.specialBits.filter { $0 & 0x7FFF != 0x7F7F } : [], &random))
+      w = .code4(Code4Elements(kernelCase, &random))
+      wScale = []
+    } else if isInt8 {
       x = .int8(Elements.codes(kernelCase, rows: m, fractions: [1], &random))
-      w = .int8(Elements.codes(kernelCase, rows: n, fractions: kernelCase.density.fractions(rows: n, &random), &random))
-      xScale = Elements.scales(m, special: kernelCase.elements == .special, &random)
-      wScale = Elements.scales(n, special: false, &random)
+      w = .matrix(
+        .int8(Elements.codes(kernelCase, rows: n, fractions: kernelCase.density.fractions(rows: n, &random), &random)))
+      wScale = Elements.scales(n, special: [], &random)
     } else {
-      var xBits = Elements.bits(kernelCase, largestInteger: 4, rows: m, fractions: [1], &random)
+      let specialX = special && random.isTrue(0.5)
+      let xBits = Elements.xBits(kernelCase, special: specialX ? Elements.specialBits : [], &random)
       var wBits = Elements.bits(
         kernelCase, largestInteger: 8, rows: n, fractions: kernelCase.density.fractions(rows: n, &random), &random)
-      if kernelCase.elements == .special {
-        let value = random.pick(Elements.specialBits)
-        let column = random.pick([0, k / 2, k - 1])
-        if random.isTrue(0.5) {
-          xBits[random.index(below: m) * k + column] = value
-        } else {
-          wBits[random.index(below: n) * k + column] = value
-        }
+      if special, !specialX {
+        wBits[random.index(below: n) * k + random.pick([0, k / 2, k - 1])] = random.pick(Elements.specialBits)
       }
-      (x, w, xScale, wScale) = (.bfloat16(bits: xBits), .bfloat16(bits: wBits), [], [])
+      (x, w, wScale) = (.bfloat16(bits: xBits), .matrix(.bfloat16(bits: wBits)), [])
     }
     guard kernelCase.hasBias else {
       bias = nil
@@ -51,6 +64,13 @@ struct Elements {
   private static let specialBits: [UInt16] = [
     0x8000, 0x0001, 0x807F, 0x0080, 0x7F7F, 0xFF7F, 0x7F80, 0xFF80, 0x7FC0, 0x7F81,
   ]
+
+  private static func xBits(_ kernelCase: KernelCase, special: [UInt16], _ random: inout Random) -> [UInt16] {
+    let k = kernelCase.k
+    var bits = bits(kernelCase, largestInteger: 4, rows: kernelCase.m, fractions: [1], &random)
+    if !special.isEmpty { bits[random.index(below: kernelCase.m) * k + random.pick([0, k / 2, k - 1])] = random.pick(special) }
+    return bits
+  }
 
   private static func bits(
     _ kernelCase: KernelCase, largestInteger: Int, rows: Int, fractions: [Double], _ random: inout Random
@@ -94,9 +114,9 @@ struct Elements {
     return codes
   }
 
-  private static func scales(_ count: Int, special: Bool, _ random: inout Random) -> [Float] {
+  private static func scales(_ count: Int, special: [Float], _ random: inout Random) -> [Float] {
     var scales = (0..<count).map { _ in random.unit() * 0.01 }
-    if special { scales[random.index(below: count)] = random.pick([0, 0x1p-140, .greatestFiniteMagnitude, .infinity, .nan]) }
+    if !special.isEmpty { scales[random.index(below: count)] = random.pick(special) }
     return scales
   }
 }

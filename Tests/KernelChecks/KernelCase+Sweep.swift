@@ -11,14 +11,16 @@ extension KernelCase {
   private static let everyDensity: [Density] = [.all(0), .all(0.05), .all(0.5), .all(0.95), .all(1), .ragged]
   private static let largeShapes = [(513, 33, 65), (66, 273, 97), (97, 145, 1031), (12, 16, 5003)]
 
-  /// The cases that every run has.
+  /// The cases that every run has. A kernel of several formats gets them in turn.
   static func sweep(of variant: KernelVariant, seed: UInt64) -> [KernelCase] {
     var random = Random(seed: seed)
     var cases: [KernelCase] = []
     func add(_ check: Check, _ m: Int, _ n: Int, _ k: Int, _ elements: Elements, threads: Int = 1) {
-      cases.append(KernelCase(check, of: variant, m: m, n: n, k: k, elements: elements, threads: threads, &random))
+      let format = variant.formats[cases.count % variant.formats.count]
+      cases.append(
+        KernelCase(check, of: variant, format, m: m, n: n, k: k, elements: elements, threads: threads, &random))
     }
-    let kinds = elements(for: variant.format)
+    let kinds = elements(for: variant.activations)
     // Every m with every kind of elements, every k with every n; the third size goes round.
     for (index, m) in everyM.enumerated() {
       for (offset, elements) in kinds.enumerated() {
@@ -31,11 +33,11 @@ extension KernelCase {
       }
     }
     for (m, n, k) in largeShapes {
-      for elements in [Elements.integers, variant.format == .bitmapInt8 ? .extremes : .positive] {
+      for elements in [Elements.integers, variant.activations == .int8 ? .extremes : .positive] {
         add(.values, m, n, k, elements)
       }
     }
-    let drifting: Elements = variant.format == .bitmapInt8 ? .integers : .uniform
+    let drifting: Elements = variant.activations == .int8 ? .integers : .uniform
     for m in Array(1...33) + [48, 49, 64, 65, 127] {
       add(.rows, m, random.pick([1, 17, 40]), random.pick([33, 130, 513]), drifting)
     }
@@ -55,21 +57,21 @@ extension KernelCase {
     let m = random.isTrue(0.5) ? random.integer(1, 16) : random.integer(1, 130)
     let n = random.isTrue(0.5) ? random.integer(1, 40) : random.integer(1, 160)
     let k = random.isTrue(0.5) ? random.integer(1, 130) : random.integer(1, 700)
-    let kind = random.pick(elements(for: variant.format))
+    let kind = random.pick(elements(for: variant.activations))
     return KernelCase(
-      check, of: variant, m: m, n: n, k: k, elements: kind, threads: check == .threads ? random.integer(1, 6) : 1, &random)
+      check, of: variant, random.pick(variant.formats), m: m, n: n, k: k, elements: kind, threads: check == .threads ? random.integer(1, 6) : 1, &random)
   }
 
-  private static func elements(for format: WeightFormat) -> [Elements] {
-    format == .bitmapInt8
+  private static func elements(for activations: ActivationType) -> [Elements] {
+    activations == .int8
       ? [.integers, .extremes, .special] : [.integers, .uniform, .positive, .outliers, .denormals, .special]
   }
 
   private init(
-    _ check: Check, of variant: KernelVariant, m: Int, n: Int, k: Int, elements: Elements, threads: Int, _ random: inout Random
+    _ check: Check, of variant: KernelVariant, _ format: WeightFormat, m: Int, n: Int, k: Int, elements: Elements, threads: Int, _ random: inout Random
   ) {
     self.init(
-      variant: variant.name, check: check, seed: random.bits() >> 16, m: m, n: n, k: k, elements: elements,
+      variant: variant.name, format: format.rawValue, check: check, seed: random.bits() >> 16, m: m, n: n, k: k, elements: elements,
       density: random.pick(KernelCase.everyDensity), hasBias: random.isTrue(0.5), output: random.pick(Output.allCases),
       yGap: random.pick([0, 1, 16]), xGap: random.pick([0, 1, 2]), guardPage: random.pick(Guard.allCases), threads: threads)
   }

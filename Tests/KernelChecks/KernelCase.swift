@@ -48,6 +48,8 @@ public struct KernelCase: Sendable, Hashable {
   }
 
   public var variant: String
+  /// The format of the weights.
+  public var format: String
   public var check: Check
   public var seed: UInt64
   public var m: Int
@@ -68,7 +70,7 @@ public struct KernelCase: Sendable, Hashable {
 extension KernelCase: LosslessStringConvertible {
   public var description: String {
     """
-    variant=\(variant) check=\(check.rawValue) seed=\(seed) m=\(m) n=\(n) k=\(k) elements=\(elements.rawValue) \
+    variant=\(variant) format=\(format) check=\(check.rawValue) seed=\(seed) m=\(m) n=\(n) k=\(k) elements=\(elements.rawValue) \
     density=\(density) bias=\(hasBias) output=\(output.rawValue) y_gap=\(yGap) x_gap=\(xGap) guard=\(guardPage.rawValue) \
     threads=\(threads)
     """
@@ -84,7 +86,7 @@ extension KernelCase: LosslessStringConvertible {
     func size(_ name: Substring, from least: Int) -> Int? {
       fields[name].flatMap { Int($0) }.flatMap { $0 >= least && $0 <= 1 << 20 ? $0 : nil }
     }
-    guard fields.count == 14, let variant = fields["variant"],
+    guard fields.count == 15, let variant = fields["variant"], let format = fields["format"],
       let check = fields["check"].flatMap({ Check(rawValue: String($0)) }),
       let seed = fields["seed"].flatMap({ UInt64($0) }),
       let m = size("m", from: 1), let n = size("n", from: 1), let k = size("k", from: 1),
@@ -97,7 +99,7 @@ extension KernelCase: LosslessStringConvertible {
       let threads = size("threads", from: 1), threads <= 64
     else { return nil }
     self.init(
-      variant: String(variant), check: check, seed: seed, m: m, n: n, k: k, elements: elements, density: density,
+      variant: String(variant), format: String(format), check: check, seed: seed, m: m, n: n, k: k, elements: elements, density: density,
       hasBias: hasBias, output: output, yGap: yGap, xGap: xGap, guardPage: guardPage, threads: threads)
   }
 }

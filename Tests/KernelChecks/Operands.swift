@@ -4,8 +4,7 @@ internal import Tessera
 /// A case's matrices as a kernel gets them: packed, in memory that ends or begins at an inaccessible page and cannot be written.
 struct Operands {
   let kernelCase: KernelCase
-  let format: WeightFormat
-  let type: ck_type
+  private let layout: ActivationLayout
   private let x: GuardedBuffer
   private let xStride: Int
   private let xScale: GuardedBuffer
@@ -16,55 +15,86 @@ struct Operands {
   private enum Weights {
     case dense(values: GuardedBuffer)
     case bitmap(ck_bitmap_weights, buffers: [(name: String, buffer: GuardedBuffer)])
+    case code4(ck_code4_weights, buffers: [(name: String, buffer: GuardedBuffer)])
   }
 
   /// nil when the system refuses memory.
-  init?(_ kernelCase: KernelCase, format: WeightFormat, elements: Elements) {
+  init?(_ kernelCase: KernelCase, activations: ActivationType, elements: Elements) {
     self.kernelCase = kernelCase
-    self.format = format
-    type = format == .bitmapInt8 ? .CK_INT8 : .CK_BF16
-    let rowBytes = ck_k_padded(kernelCase.k, type) * (type == .CK_INT8 ? 1 : 2)
-    xStride = rowBytes + 64 * kernelCase.xGap
-    guard let x = GuardedBuffer(byteCount: (kernelCase.m - 1) * xStride + rowBytes, guardPage: kernelCase.guardPage),
+    layout = Operands.layout(activations, elements.w, k: kernelCase.k)
+    xStride = layout.rowByteCount + 64 * kernelCase.xGap
+    guard
+      let x = GuardedBuffer(
+        byteCount: (kernelCase.m - 1) * xStride + layout.rowByteCount, guardPage: kernelCase.guardPage),
       let xScale = GuardedBuffer(copying: elements.xScale, guardPage: kernelCase.guardPage),
-      let weights = Operands.pack(elements, kernelCase, format)
+      let weights = Operands.pack(elements, kernelCase)
     else { return nil }
     self.x = x
     self.xScale = xScale
     self.weights = weights
     bias = elements.bias.flatMap { GuardedBuffer(copying: $0, guardPage: kernelCase.guardPage) }
     if bias == nil, elements.bias != nil { return nil }
-    Operands.fill(x, stride: xStride, from: elements.x, kernelCase)
+    fill(from: elements.x)
     for buffer in [x, xScale] { buffer.freeze() }
     bias?.freeze()
   }
 
-  private static func fill(_ x: GuardedBuffer, stride: Int, from matrix: Elements.Matrix, _ kernelCase: KernelCase) {
+  private static func layout(_ activations: ActivationType, _ weights: Elements.Weights, k: Int) -> ActivationLayout {
+    guard case .code4(let elements) = weights else { return ActivationLayout(activations, inputs: k) }
+    return ActivationLayout(
+      activations, inputs: k, blockInputs: elements.view.kept_k, step: 64, isEvenOdd: activations == .bfloat16)
+  }
+
+  /// Element by element: what `ActivationLayout.position` says is the definition.
+  private func fill(from matrix: Elements.Matrix) {
     let k = kernelCase.k
     for row in 0..<kernelCase.m {
-      let target = x.base + row * stride
-      switch matrix {
-      case .bfloat16(let bits):
-        bits.withUnsafeBufferPointer { bits in
-          guard let source = bits.baseAddress else { return }
-          ck_x_from_bf16(source + row * k, k, ck_k_padded(k, .CK_BF16), target.assumingMemoryBound(to: UInt16.self))
-        }
-      case .int8(let codes):
-        let padded = ck_k_padded(k, .CK_INT8)
-        target.assumingMemoryBound(to: Int8.self).update(repeating: 0, count: padded)
-        codes.withUnsafeBytes { codes in
-          target.copyMemory(from: UnsafeRawPointer(codes.baseAddress.unsafelyUnwrapped + row * k), byteCount: k)
+      let target = x.base + row * xStride
+      target.initializeMemory(as: UInt8.self, repeating: 0, count: layout.rowByteCount)
+      for column in 0..<k {
+        let place = layout.position(of: column)
+        switch matrix {
+        case .bfloat16(let bits): target.assumingMemoryBound(to: UInt16.self)[place] = bits[row * k + column]
+        case .int8(let codes): target.assumingMemoryBound(to: Int8.self)[place] = codes[row * k + column]
         }
       }
     }
   }
 
-  private static func pack(_ elements: Elements, _ kernelCase: KernelCase, _ format: WeightFormat) -> Weights? {
-    switch (elements.w, format) {
-    case (.bfloat16(let bits), .bf16): packDense(bits, kernelCase)
-    case (.bfloat16(let bits), _): bits.withUnsafeBytes { packBitmap($0, .CK_BF16, scales: nil, kernelCase) }
-    case (.int8(let codes), _): codes.withUnsafeBytes { packBitmap($0, .CK_INT8, scales: elements.wScale, kernelCase) }
+  private static func pack(_ elements: Elements, _ kernelCase: KernelCase) -> Weights? {
+    switch elements.w {
+    case .matrix(.bfloat16(let bits)) where kernelCase.format == WeightFormat.bf16.rawValue: packDense(bits, kernelCase)
+    case .matrix(.bfloat16(let bits)): bits.withUnsafeBytes { packBitmap($0, .CK_BF16, scales: nil, kernelCase) }
+    case .matrix(.int8(let codes)): codes.withUnsafeBytes { packBitmap($0, .CK_INT8, scales: elements.wScale, kernelCase) }
+    case .code4(let elements): packCode4(elements, kernelCase)
     }
+  }
+
+  private static func packCode4(_ elements: Code4Elements, _ kernelCase: KernelCase) -> Weights? {
+    let (n, k, group) = (elements.packedN, elements.packedK, elements.code4.group)
+    let type = elements.code4.scale.cType
+    let place = kernelCase.guardPage
+    var tables = elements.code4.tables
+    let tableBytes = withUnsafeBytes(of: &tables) { Array($0) }
+    guard let codes = GuardedBuffer(byteCount: ck_code4_codes_bytes(n, k), guardPage: place),
+      let scales = GuardedBuffer(byteCount: ck_code4_scales_bytes(n, k, group, type), guardPage: place),
+      let constants = GuardedBuffer(copying: tableBytes, guardPage: place)
+    else { return nil }
+    ck_code4_pack_codes(elements.codes, k, n, k, 0, ck_panels(n), codes.pointer(to: UInt8.self))
+    let groups = (k - 1) / group + 1
+    if elements.code4.scale.byteCount == 2 {
+      ck_code4_pack_scales(elements.scales, groups, n, k, group, type, 0, ck_panels(n), scales.base)
+    } else {
+      ck_code4_pack_scales(elements.scales.map { UInt8($0) }, groups, n, k, group, type, 0, ck_panels(n), scales.base)
+    }
+    let buffers = [("codes", codes), ("scales", scales), ("tables", constants)]
+    for (_, buffer) in buffers { buffer.freeze() }
+    return .code4(
+      ck_code4_weights(
+        codes: codes.pointer(to: UInt8.self), scales: scales.base, tables: constants.pointer(to: ck_code4_tables.self),
+        scale_type: type, group: UInt32(group), tensor_scale: elements.tensorScale * elements.code4.unit, packed_k: k,
+        view: elements.view),
+      buffers: buffers)
   }
 
   private static func packDense(_ bits: [UInt16], _ kernelCase: KernelCase) -> Weights? {
@@ -113,7 +143,7 @@ struct Operands {
   func call(row: Int = 0, rows: Int, into y: GuardedBuffer) -> ck_gemm_call {
     ck_gemm_call(
       m: rows, n: kernelCase.n, k: kernelCase.k, x: x.base + row * xStride, x_stride: xStride,
-      x_scale: type == .CK_INT8 ? UnsafePointer(xScale.pointer(to: Float.self) + row) : nil,
+      x_scale: layout.type == .int8 ? UnsafePointer(xScale.pointer(to: Float.self) + row) : nil,
       bias: bias.map { UnsafePointer($0.pointer(to: Float.self)) }, y: y.base, y_stride: kernelCase.n + kernelCase.yGap,
       y_type: kernelCase.output == .float32 ? .CK_F32 : .CK_BF16)
   }
@@ -124,7 +154,7 @@ struct Operands {
     if let bias { buffers.append(("bias", bias)) }
     switch weights {
     case .dense(let values): buffers.append(("values", values))
-    case .bitmap(_, let parts): buffers += parts
+    case .bitmap(_, let parts), .code4(_, let parts): buffers += parts
     }
     return buffers.lazy.compactMap { $0.buffer.place(of: address, name: $0.name) }.first
   }
@@ -139,6 +169,11 @@ struct Operands {
   func withBitmap<Result>(_ body: (UnsafePointer<ck_bitmap_weights>) -> Result) -> Result? {
     guard case .bitmap(var bitmap, _) = weights else { return nil }
     return body(&bitmap)
+  }
+
+  func withCode4<Result>(_ body: (UnsafePointer<ck_code4_weights>) -> Result) -> Result? {
+    guard case .code4(var code4, _) = weights else { return nil }
+    return body(&code4)
   }
 }
 

@@ -29,15 +29,36 @@ struct Oracle {
     }
   }
 
+  /// The same for 4-bit weights: products within a group, in any order and at most as many as AMX makes of 32, then one fused
+  /// multiply-add for each group, and two roundings for the tensor's scale and the row's. Scalar references sum in double.
+  static func code4Roundings(isaTag: String, type: ActivationType, group: Int, k: Int) -> Int {
+    if isaTag == "scalar" { return 3 }
+    let groups = (k + 63) / 16 + 1
+    return type == .int8 ? groups + 3 : max(group, 32) + groups + 22
+  }
+
   init(_ kernelCase: KernelCase, elements: Elements, isaTag: String) {
     output = kernelCase.output
     measuresRounding = kernelCase.elements != .denormals
     let bias = elements.bias ?? [Float](repeating: 0, count: kernelCase.n)
     switch (elements.x, elements.w) {
-    case (.bfloat16(let x), .bfloat16(let w)):
-      (exact, hard, alarm) = Oracle.bounded(kernelCase, x: widen(x), w: widen(w), bias: bias, isaTag: isaTag)
+    case (.bfloat16(let x), .matrix(.bfloat16(let w))):
+      (exact, hard, alarm) = Oracle.bounded(
+        kernelCase, x: widen(x), w: widen(w), bias: bias, roundings: Oracle.roundings(isaTag: isaTag, k: kernelCase.k))
       right = []
-    case (.int8(let x), .int8(let w)):
+    case (.bfloat16(let x), .code4(let w)):
+      (exact, hard, alarm) = Oracle.bounded(
+        kernelCase, x: widen(x), w: w.weights(n: kernelCase.n, k: kernelCase.k), bias: bias,
+        roundings: Oracle.code4Roundings(isaTag: isaTag, type: .bfloat16, group: w.code4.group, k: kernelCase.k),
+        isExact: w.code4.hasIntegerValues)
+      right = []
+    case (.int8(let x), .code4(let w)):
+      let scaled = x.indices.map { Float(x[$0]) }
+      (exact, hard, alarm) = Oracle.bounded(
+        kernelCase, x: scaled, xScale: elements.xScale, w: w.weights(n: kernelCase.n, k: kernelCase.k), bias: bias,
+        roundings: Oracle.code4Roundings(isaTag: isaTag, type: .int8, group: w.code4.group, k: kernelCase.k), isExact: false)
+      right = []
+    case (.int8(let x), .matrix(.int8(let w))):
       right = Oracle.scaled(kernelCase, x: x, w: w, bias: bias, elements)
       (exact, hard, alarm) = ([], [], [])
     default: preconditionFailure("x and w of \(kernelCase) have different types")
@@ -45,21 +66,25 @@ struct Oracle {
   }
 
   private static func bounded(
-    _ kernelCase: KernelCase, x: [Float], w: [Float], bias: [Float], isaTag: String
+    _ kernelCase: KernelCase, x: [Float], xScale: [Float] = [], w: [Float], bias: [Float], roundings: Int, isExact: Bool = true
   ) -> ([Double], [Double], [Double]) {
     let (m, n, k) = (kernelCase.m, kernelCase.n, kernelCase.k)
     var exact = [Double](repeating: 0, count: m * n)
     var magnitude = exact
     ck_check_dot(x, w, m, n, k, &exact, &magnitude)
     for at in exact.indices {
+      if !xScale.isEmpty {
+        exact[at] *= Double(xScale[at / n])
+        magnitude[at] *= Double(xScale[at / n])
+      }
       exact[at] += Double(bias[at % n])
       magnitude[at] += Double(abs(bias[at % n]))
     }
-    if kernelCase.elements == .integers {
+    if kernelCase.elements == .integers, isExact {
       let zeros = [Double](repeating: 0, count: m * n)
       return (exact, zeros, zeros)
     }
-    let d = Double(roundings(isaTag: isaTag, k: k))
+    let d = Double(roundings)
     let worst = d * roundoff / (1 - d * roundoff)
     let likely = min(worst, 4 * d.squareRoot() * roundoff)
     let xSum = sums(of: x, rows: m)

@@ -34,8 +34,10 @@ struct CheckedVariant: Sendable, CustomTestStringConvertible {
     var denseCount = 0
     var bitmapCount = 0
     let dense = UnsafeBufferPointer(start: ck_dense_gemm_emulated(&denseCount), count: denseCount)
+    var code4Count = 0
     let bitmap = UnsafeBufferPointer(start: ck_bitmap_gemm_emulated(&bitmapCount), count: bitmapCount)
-    return dense.map { KernelVariant($0) } + bitmap.map { KernelVariant($0) }
+    let code4 = UnsafeBufferPointer(start: ck_code4_gemm_emulated(&code4Count), count: code4Count)
+    return dense.map { KernelVariant($0) } + bitmap.map { KernelVariant($0) } + code4.map { KernelVariant($0) }
   }()
 
   /// What the emulated machine would have faulted on since the last question.

@@ -22,10 +22,12 @@ internal import Testing
 
   @Test(arguments: WeightFormat.allCases)
   func everyFormatEndsWithAScalarReference(format: WeightFormat) throws {
-    let last = try #require(KernelVariant.all(for: format).last)
-    #expect(last.isaTag == "scalar")
-    #expect(last.instructionSets.isEmpty)
-    #expect(last.minRows == 1)
+    for activations in format.activations {
+      let last = try #require(KernelVariant.all(for: format, activations: activations).last)
+      #expect(last.isaTag == "scalar")
+      #expect(last.instructionSets.isEmpty)
+      #expect(last.minRows == 1)
+    }
   }
 
   @Test func namesAreUniqueAndSayWhatTheyAre() {

@@ -6,8 +6,8 @@ internal import Testing
 struct MadeUpFeatures: Sendable, CustomTestStringConvertible {
   let name: String
   let features: InstructionSet
-  /// For each format the tag for a single row and the tag for as many rows as anything could want.
-  let expected: [WeightFormat: (one: String, many: String)]
+  /// For each type of x the tag for a single row and the tag for as many rows as anything could want.
+  let expected: [ActivationType: (one: String, many: String)]
 
   var testDescription: String { name }
 
@@ -38,7 +38,7 @@ struct MadeUpFeatures: Sendable, CustomTestStringConvertible {
   private init(_ name: String, _ features: InstructionSet, bf16: (String, String), int8: (String, String)) {
     self.name = name
     self.features = features
-    expected = [.bf16: bf16, .bitmapBF16: bf16, .bitmapInt8: int8]
+    expected = [.bfloat16: bf16, .int8: int8]
   }
 
   static let amx = KernelSelection(features: sapphireRapids)
@@ -50,15 +50,15 @@ struct MadeUpFeatures: Sendable, CustomTestStringConvertible {
     @Test(arguments: MadeUpFeatures.all, WeightFormat.allCases)
     func choosesTheExpectedKernel(machine: MadeUpFeatures, format: WeightFormat) throws {
       let selection = KernelSelection(features: machine.features)
-      let expected = try #require(machine.expected[format])
-      let best = try #require(KernelVariant.all(for: format).first { $0.isaTag == expected.many })
-      for rows in [1, 2, 3, 4, 16, 512] {
-        let tag = rows >= best.minRows ? expected.many : expected.one
-        #expect(selection.variant(for: format, rows: rows).isaTag == tag, "\(rows) rows")
-      }
-      for rows in [best.minRows - 1, best.minRows, best.minRows + 1] where rows > 0 {
-        let tag = rows >= best.minRows ? expected.many : expected.one
-        #expect(selection.variant(for: format, rows: rows).isaTag == tag, "\(rows) rows")
+      for x in format.activations {
+        let expected = try #require(machine.expected[x])
+        let list = KernelVariant.all(for: format, activations: x)
+        // Groups too small for the int8 tile multiply are left to the vectors.
+        let best = try #require(list.first { $0.isaTag == expected.many } ?? list.first { $0.isaTag == expected.one })
+        for rows in Set([1, 2, 3, 4, 16, 512, max(1, best.minRows - 1), best.minRows, best.minRows + 1]) {
+          let tag = rows >= best.minRows ? best.isaTag : expected.one
+          #expect(selection.variant(for: format, activations: x, rows: rows).isaTag == tag, "\(x), \(rows) rows")
+        }
       }
     }
 
@@ -91,7 +91,7 @@ struct MadeUpFeatures: Sendable, CustomTestStringConvertible {
       let byName = try MadeUpFeatures.amx.variant(named: "bitmap_gemm_int8_amxint8", for: .bitmapInt8)
       let byTag = try MadeUpFeatures.amx.variant(named: "amxint8", for: .bitmapInt8)
       #expect(byName.name == byTag.name)
-      #expect(byName.format == .bitmapInt8)
+      #expect(byName.formats == [.bitmapInt8])
     }
 
     @Test func anUnknownNameIsAnErrorThatListsTheKnown() {

@@ -59,11 +59,12 @@ struct SourceMatrix {
     self.values = values
   }
 
-  /// Packs the matrix; formats that store every element ignore `sparsity`.
+  /// Packs the matrix.
   func packed(
-    as format: WeightFormat, sparsity: Double?, seed: UInt64, on executor: Executor
+    _ choice: PackingChoice, seed: UInt64, on executor: Executor
   ) throws(TesseraError) -> any CopyableWeights {
-    switch format {
+    let sparsity = choice.sparsity
+    switch choice.format {
     case .bf16:
       return try DenseWeights(packing: values.span, outputs: shape.outputs, inputs: shape.inputs)
     case .bitmapBF16:
@@ -72,6 +73,8 @@ struct SourceMatrix {
     case .bitmapInt8:
       let sparse = try pruned(sparsity ?? 0, seed: seed, on: executor).values.map { Float($0) }
       return try BitmapWeights(quantizing: sparse.span, outputs: shape.outputs, inputs: shape.inputs)
+    default:
+      return try Code4Weights(random: choice, shape: shape, seed: seed, on: executor.pool)
     }
   }
 }
@@ -80,8 +83,8 @@ extension WeightFormat {
   /// Whether the format leaves out zeros, so that sparsity changes its size.
   var isSparse: Bool {
     switch self {
-    case .bf16: false
     case .bitmapBF16, .bitmapInt8: true
+    default: false
     }
   }
 }

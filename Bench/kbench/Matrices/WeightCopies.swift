@@ -163,3 +163,54 @@ extension BitmapWeights: CopyableWeights {
     return codes.indices.map { Double(codes[$0]) * Double(scale[rows.lowerBound + $0 / inputs]) }
   }
 }
+
+extension Code4Weights: CopyableWeights {
+  var parts: [WeightPart] { [evenPart(codes), evenPart(scales)] }
+
+  init(copy parts: [MemoryRegion], of original: Code4Weights) throws(TesseraError) {
+    try self.init(
+      packed: parts[0], scales: parts[1], tensorScale: original.tensorScale, format: original.format, outputs: original.outputs,
+      inputs: original.inputs, activations: original.activations)
+  }
+
+  func dequantized(panels: Range<Int>) -> [Double] {
+    let floats: [Float] = dequantized(panels: panels)
+    return floats.map { Double($0) }
+  }
+}
+
+extension Code4Weights {
+  /// Random codes, scales and selectors, all of them usable.
+  init(random choice: PackingChoice, shape: Shape, seed: UInt64, on pool: ThreadPool) throws(TesseraError) {
+    guard let code4 = choice.format.code4 else { preconditionFailure("\(choice.format) is no 4-bit format") }
+    let groups = (shape.inputs - 1) / code4.group + 1
+    var codes = [UInt8](repeating: 0, count: shape.outputs * shape.inputs)
+    var scales = [UInt16](repeating: 0, count: shape.outputs * groups)
+    codes.withUnsafeMutableBufferPointer { codes in
+      scales.withUnsafeMutableBufferPointer { scales in
+        let (codes, scales) = (codes, scales)
+        pool.run(parts: shape.outputs) { row, _ in
+          var generator = SplitMix64(seed: seed, stream: row)
+          for column in 0..<shape.inputs { codes[row * shape.inputs + column] = UInt8(truncatingIfNeeded: generator.next() >> 60) }
+          for group in 0..<groups { scales[row * groups + group] = code4.scale.random(&generator) }
+        }
+      }
+    }
+    try self.init(
+      packing: codes.span, scales: scales.span, tensorScale: 0.01, format: choice.format, outputs: shape.outputs,
+      inputs: shape.inputs, activations: choice.activations)
+  }
+}
+
+extension Code4Format.Scale {
+  /// A stored scale between 1/4 and 2 with any selector.
+  fileprivate func random(_ generator: inout SplitMix64) -> UInt16 {
+    let bits = UInt16(truncatingIfNeeded: generator.next())
+    return switch self {
+    case .f16, .f16Selector: 0x3400 + bits % 0x0C00
+    case .e3m3Selector: bits & 0xC0 | (8 + bits % 24)
+    case .e4m3: bits & 0x80 | (0x28 + bits & 0x0F)
+    case .powerOfTwo: bits & 0xC0 | (30 + bits % 3)
+    }
+  }
+}

@@ -14,26 +14,20 @@ struct TestActivations {
     values = (0..<rows * inputs).map { _ in generator.normal() }
   }
 
-  /// Some rows in the layout of ck_gemm.h.
-  func packed(rows chosen: [Int], type: ck_type) throws(TesseraError) -> PackedActivations {
-    let padded = ck_k_padded(inputs, type)
-    let stride = padded * (type == .CK_INT8 ? 1 : 2)
+  /// Some rows as kernels read them.
+  func packed(rows chosen: [Int], layout: ActivationLayout) throws(TesseraError) -> PackedActivations {
+    let stride = layout.rowByteCount
     var scales = [Float](repeating: 1, count: chosen.count)
+    let converter = PackedActivations.converter
     let region = try MemoryRegion(byteCount: chosen.count * stride) { bytes in
       values.withUnsafeBufferPointer { values in
         guard let source = values.baseAddress, let target = bytes.baseAddress else { return }
         for (index, row) in chosen.enumerated() {
-          let target = target + index * stride
-          let source = source + row * inputs
-          if type == .CK_INT8 {
-            scales[index] = ck_x_quantize_f32(source, inputs, padded, target.assumingMemoryBound(to: Int8.self))
-          } else {
-            ck_x_from_f32(source, inputs, padded, target.assumingMemoryBound(to: UInt16.self))
-          }
+          scales[index] = layout.fill(target + index * stride, from: .float32(source + row * inputs), with: converter)
         }
       }
     }
-    return PackedActivations(region: region, stride: stride, scales: scales, inputs: inputs, type: type)
+    return PackedActivations(region: region, stride: stride, scales: scales, layout: layout)
   }
 }
 
@@ -41,17 +35,23 @@ struct PackedActivations {
   let region: MemoryRegion
   let stride: Int
   let scales: [Float]
-  let inputs: Int
-  let type: ck_type
+  let layout: ActivationLayout
+
+  /// The portable one: the last in the list.
+  static var converter: ck_x_converter {
+    var count = 0
+    return ck_x_converters(&count)[count - 1]
+  }
 
   /// The numbers that kernels multiply.
   func row(_ row: Int) -> [Double] {
     let base = region.base + row * stride
-    if type == .CK_INT8 {
-      let codes = UnsafeBufferPointer(start: base.assumingMemoryBound(to: Int8.self), count: inputs)
-      return codes.map { Double($0) * Double(scales[row]) }
+    return (0..<layout.inputs).map { input in
+      let place = layout.position(of: input)
+      return switch layout.type {
+      case .int8: Double(base.assumingMemoryBound(to: Int8.self)[place]) * Double(scales[row])
+      case .bfloat16: Double(Float(BFloat16(bits: base.assumingMemoryBound(to: UInt16.self)[place])))
+      }
     }
-    let bits = UnsafeBufferPointer(start: base.assumingMemoryBound(to: UInt16.self), count: inputs)
-    return bits.map { Double(Float(BFloat16(bits: $0))) }
   }
 }

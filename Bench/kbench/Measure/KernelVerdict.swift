@@ -16,7 +16,7 @@ enum KernelVerdict {
 
     var generator = SplitMix64(seed: seed)
     let rows = sample(of: x.rows, count: mostRows, &generator)
-    let packed = try x.packed(rows: rows, type: weights.activationType)
+    let packed = try x.packed(rows: rows, layout: weights.activationLayout)
     let scaleBound = bound(of: variant, inputs: weights.inputs)
     var accuracy = Accuracy(error: 0, bound: scaleBound)
     for panel in sample(of: weights.panelCount, count: mostPanels, &generator) {
@@ -42,7 +42,7 @@ enum KernelVerdict {
   /// row would let a dropped element pass. int8 results and their reference are each within gamma(3).
   static func bound(of variant: KernelVariant, inputs: Int) -> Double {
     let unit = 0x1p-24
-    let roundings = variant.format == .bitmapInt8 ? 6.0 : Double(inputs + 4)
+    let roundings = variant.formats == [.bitmapInt8] ? 6.0 : Double(inputs + 4)
     return min(roundings * unit / (1 - roundings * unit), 4 * roundings.squareRoot() * unit)
   }
 
@@ -58,7 +58,7 @@ enum KernelVerdict {
   private static func reference(
     _ weights: some PackedWeights, _ x: PackedActivations, rows: Int, panel: Int
   ) -> [Float] {
-    guard let scalar = KernelVariant.all(for: weights.format).last else {
+    guard let scalar = KernelVariant.all(for: weights.format, activations: x.layout.type).last else {
       preconditionFailure("the list of \(weights.format) kernels is empty")
     }
     var y = [Float](repeating: .nan, count: rows * weights.outputs)

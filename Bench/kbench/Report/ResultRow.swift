@@ -1,6 +1,8 @@
+internal import Tessera
+
 /// One measured thing, as the table shows it and the report keeps it.
 struct ResultRow {
-  /// Names that scripts rely on: `dense_gemm`, `bitmap_gemm`, `read_bandwidth`, `fork_join`, `chain`.
+  /// Names that scripts rely on: `dense_gemm`, `bitmap_gemm`, `code4_gemm`, `read_bandwidth`, `fork_join`, `chain`.
   var op: String
   var format: String
   /// The last part of the kernel's name.
@@ -12,6 +14,8 @@ struct ResultRow {
   var k = 0
   var m = 0
   var threads: Int
+  /// The rows of x; nil for operations without a matrix.
+  var activations: ActivationType?
   /// Asked-for fraction of zeros; nil for formats that store every element.
   var sparsity: Double?
   /// The matrix in the weight file; nil for random weights.
@@ -46,7 +50,8 @@ struct ResultRow {
       ("roofline_fraction", .optional(rooflineFraction, JSON.number)),
       ("speedup_vs_dense_bf16", .optional(speedupOverDense, JSON.number)),
       ("max_rel_error", .optional(accuracy?.error, JSON.number)), ("error_bound", .optional(accuracy?.bound, JSON.number)),
-      ("variant", .string(variant)), ("sparsity", .optional(sparsity, JSON.number)), ("tensor", .optional(tensor, JSON.string)),
+      ("variant", .string(variant)), ("activations", .optional(activations?.rawValue, JSON.string)),
+      ("sparsity", .optional(sparsity, JSON.number)), ("tensor", .optional(tensor, JSON.string)),
       ("seconds_p10", .number(samples.tenthPercentile)), ("samples", .integer(samples.count)),
       ("working_set_bytes", .integer(workingSetBytes)), ("hot", .bool(isHot)),
       ("foreign_cpus", .optional(foreignCPUs, JSON.number)),

@@ -1,3 +1,5 @@
+internal import Tessera
+
 /// The results as aligned columns of at most 120 characters, printed row by row while a run goes on.
 enum Table {
   private struct Column: Sendable {
@@ -38,8 +40,9 @@ enum Table {
     }.joined(separator: " ")
   }
 
-  /// `bitmap-bf16 50%`
+  /// `bitmap-bf16 50%`, `razer-g128 a8`
   static func formatName(_ row: ResultRow) -> String {
-    row.sparsity.map { "\(row.format) \(fixed($0 * 100, 0))%" } ?? row.format
+    if let sparsity = row.sparsity { return "\(row.format) \(fixed(sparsity * 100, 0))%" }
+    return row.op == BenchOperation.code4GEMM.rawValue && row.activations == .int8 ? "\(row.format) a8" : row.format
   }
 }

@@ -14,6 +14,10 @@ struct ArgumentReader {
     if let format = command.format {
       settings.formats = try names(format, "--format", WeightFormat.allCases.map(\.rawValue)).compactMap(WeightFormat.init)
     }
+    if let activations = command.activations {
+      settings.activations = try names(activations, "--activations", ActivationType.allCases.map(\.rawValue))
+        .compactMap(ActivationType.init)
+    }
     settings.rows = try list(command.rows, "--m", "a whole number above 0 for each item") {
       Int($0).flatMap { $0 > 0 ? $0 : nil }
     }
@@ -75,7 +79,9 @@ struct ArgumentReader {
       let selection = KernelSelection(features: Machine.current.instructionSets)
       for format in WeightFormat.allCases {
         do throws(TesseraError) {
-          _ = try choice.variants(for: format, rows: 1, selection: selection)
+          for activations in format.activations {
+            _ = try choice.variants(for: format, activations, rows: 1, selection: selection)
+          }
         } catch {
           switch error {
           case .unknownISA: throw .usage("--isa \(command.isa): \(error), best, all, or a name that --list shows")

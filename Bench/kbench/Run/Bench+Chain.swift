@@ -33,7 +33,7 @@ extension Bench {
     let layers: [[WeightCopies]]
     let blockCount: Int
     let head: WeightCopies?
-    let packings: [(format: WeightFormat, sparsity: Double?)]
+    let packings: [PackingChoice]
   }
 
   private func chain(of preset: ModelPreset) throws(BenchError) -> Chain {
@@ -49,7 +49,7 @@ extension Bench {
       layers.append(try copies(of: matrix(layer), packings: packings, count: blocks))
     }
     console.progress("\(preset.name): packing \(preset.head.name)")
-    let head = try copies(of: matrix(preset.head), packings: [(.bf16, nil)], count: 1)
+    let head = try copies(of: matrix(preset.head), packings: [.dense], count: 1)
     return Chain(name: preset.name, layers: layers, blockCount: preset.blockCount, head: head.first, packings: packings)
   }
 
@@ -61,19 +61,19 @@ extension Bench {
       layers.append(try copies(of: try file.matrix(layer), packings: packings, count: 1))
     }
     let head = try file.head.map { layer throws(BenchError) in
-      try copies(of: try file.matrix(layer), packings: [(.bf16, nil)], count: 1)
+      try copies(of: try file.matrix(layer), packings: [.dense], count: 1)
     }
     return Chain(name: file.name, layers: layers, blockCount: 1, head: head?.first, packings: packings)
   }
 
   private func copies(
-    of matrix: SourceMatrix, packings: [(format: WeightFormat, sparsity: Double?)], count: Int
+    of matrix: SourceMatrix, packings: [PackingChoice], count: Int
   ) throws(BenchError) -> [WeightCopies] {
     var result: [WeightCopies] = []
-    for (format, sparsity) in packings {
+    for choice in packings {
       result.append(
         try attempt { () throws(TesseraError) in
-          let packed = try matrix.packed(as: format, sparsity: sparsity, seed: settings.seed, on: executor)
+          let packed = try matrix.packed(choice, seed: settings.seed, on: executor)
           return try WeightCopies(of: packed, count: count, on: pool)
         })
     }
@@ -82,7 +82,7 @@ extension Bench {
 
   /// How many blocks have weights of their own: all of them if memory allows, else they take turns.
   private func blocksInMemory(
-    of preset: ModelPreset, packings: [(format: WeightFormat, sparsity: Double?)]
+    of preset: ModelPreset, packings: [PackingChoice]
   ) throws(BenchError) -> Int {
     if settings.isHot { return 1 }
     guard let available = availableMemory() else { return preset.blockCount }
@@ -116,8 +116,8 @@ extension Bench {
       var cases: [TimedCase<TesseraError>] = []
       for (index, packing) in chain.packings.enumerated() {
         let layers = chain.layers.map { $0[index] }
-        for variant in try variants(for: packing.format, rows: rows) {
-          let headVariant = try variants(for: .bf16, rows: rows).first
+        for variant in try variants(for: packing, rows: rows) {
+          let headVariant = try variants(for: .dense, rows: rows).first
           console.progress("\(title): checking \(variant)")
           guard let accuracy = try check(layers, variant, io, rows: rows) else { continue }
           results.append(row(chain, layers, packing, variant, rows: rows, accuracy: accuracy))
@@ -148,9 +148,9 @@ extension Bench {
     }
   }
 
-  private func variants(for format: WeightFormat, rows: Int) throws(BenchError) -> [KernelVariant] {
+  private func variants(for packing: PackingChoice, rows: Int) throws(BenchError) -> [KernelVariant] {
     try attempt { () throws(TesseraError) in
-      try settings.isa.variants(for: format, rows: rows, selection: executor.selection)
+      try settings.isa.variants(for: packing.format, packing.activations, rows: rows, selection: executor.selection)
     }
   }
 
@@ -176,14 +176,14 @@ extension Bench {
   }
 
   private func row(
-    _ chain: Chain, _ layers: [WeightCopies], _ packing: (format: WeightFormat, sparsity: Double?), _ variant: KernelVariant,
+    _ chain: Chain, _ layers: [WeightCopies], _ packing: PackingChoice, _ variant: KernelVariant,
     rows: Int, accuracy: Accuracy
   ) -> ResultRow {
     let head = chain.head?.original
     let weights = layers.reduce(0) { $0 + $1.original.outputs * $1.original.inputs } * chain.blockCount
     return ResultRow(
       op: "chain", format: packing.format.rawValue, isa: variant.isaTag, variant: variant.name, shape: chain.name, m: rows,
-      threads: pool.threadCount, sparsity: packing.sparsity, samples: Samples(),
+      threads: pool.threadCount, activations: packing.activations, sparsity: packing.sparsity, samples: Samples(),
       bytes: layers.reduce(0) { $0 + $1.original.byteCount } * chain.blockCount + (head?.byteCount ?? 0),
       flops: 2 * rows * (weights + (head.map { $0.outputs * $0.inputs } ?? 0)), accuracy: accuracy,
       workingSetBytes: layers.reduce(0) { $0 + $1.byteCount } + (head?.byteCount ?? 0), isHot: settings.isHot)
@@ -222,6 +222,7 @@ extension WeightFormat {
     case .bf16: 1
     case .bitmapBF16: 1 - sparsity + 1.0 / 16
     case .bitmapInt8: (1 - sparsity) / 2 + 1.0 / 16
+    default: (code4?.bitsPerWeight ?? 16) / 16
     }
   }
 }

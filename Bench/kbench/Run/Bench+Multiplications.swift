@@ -19,20 +19,19 @@ extension Bench {
 
   /// A matrix in one format at one sparsity.
   private struct Packing {
-    let format: WeightFormat
-    let sparsity: Double?
+    let choice: PackingChoice
     let copies: WeightCopies
   }
 
   private func packedCopies(of matrix: SourceMatrix, budget: Int) throws(BenchError) -> [Packing] {
     var result: [Packing] = []
-    for (format, sparsity) in settings.packings {
-      console.progress("\(matrix.shape): packing \(format)")
+    for choice in settings.packings {
+      console.progress("\(matrix.shape): packing \(choice.format)")
       let copies = try attempt { () throws(TesseraError) in
-        let packed = try matrix.packed(as: format, sparsity: sparsity, seed: settings.seed, on: executor)
+        let packed = try matrix.packed(choice, seed: settings.seed, on: executor)
         return try WeightCopies(of: packed, byteCount: budget, on: pool)
       }
-      result.append(Packing(format: format, sparsity: sparsity, copies: copies))
+      result.append(Packing(choice: choice, copies: copies))
     }
     return result
   }
@@ -67,7 +66,8 @@ extension Bench {
     var cases: [TimedCase<TesseraError>] = []
     for packing in packings {
       let variants = try attempt { () throws(TesseraError) in
-        try settings.isa.variants(for: packing.format, rows: rows, selection: executor.selection)
+        try settings.isa.variants(
+          for: packing.choice.format, packing.choice.activations, rows: rows, selection: executor.selection)
       }
       for variant in variants {
         let accuracy = try attempt { () throws(TesseraError) in
@@ -118,9 +118,9 @@ extension Bench {
     _ matrix: SourceMatrix, _ packing: Packing, _ variant: KernelVariant, rows: Int, accuracy: Accuracy
   ) -> ResultRow {
     ResultRow(
-      op: variant.operation.rawValue, format: packing.format.rawValue, isa: variant.isaTag, variant: variant.name,
+      op: variant.operation.rawValue, format: packing.choice.format.rawValue, isa: variant.isaTag, variant: variant.name,
       shape: matrix.shape.description, n: matrix.shape.outputs, k: matrix.shape.inputs, m: rows, threads: pool.threadCount,
-      sparsity: packing.sparsity, tensor: matrix.tensor, samples: Samples(), bytes: packing.copies.original.byteCount,
+      activations: packing.choice.activations, sparsity: packing.choice.sparsity, tensor: matrix.tensor, samples: Samples(), bytes: packing.copies.original.byteCount,
       flops: 2 * rows * matrix.shape.outputs * matrix.shape.inputs, accuracy: accuracy,
       workingSetBytes: packing.copies.byteCount, isHot: settings.isHot)
   }

@@ -3,7 +3,9 @@ internal import Tessera
 /// What a run measures, made from the arguments and checked.
 struct Settings {
   var operations: Set<BenchOperation> = Set(BenchOperation.allCases)
-  var formats: [WeightFormat] = WeightFormat.allCases
+  var formats = Settings.usualFormats
+  /// Rows of x as bfloat16, or quantised to int8, where a format's kernels read both.
+  var activations = ActivationType.allCases
   var shapes: [Shape] = []
   /// The models whose chains are run.
   var presets: [ModelPreset] = []
@@ -18,12 +20,28 @@ struct Settings {
 
   var mostRows: Int { rows.max() ?? 1 }
 
-  /// The formats of the wanted operations, each at every sparsity that makes a difference to it.
-  var packings: [(format: WeightFormat, sparsity: Double?)] {
+  /// One or two of each kind.
+  static let usualFormats: [WeightFormat] = [.bf16, .bitmapBF16, .bitmapInt8, .razerG16, .razerG128]
+
+  /// The formats of the wanted operations, each at every sparsity that makes a difference to it, for every type of activations.
+  var packings: [PackingChoice] {
     formats.filter { operations.contains(BenchOperation($0.operation)) }.flatMap { format in
-      format.isSparse ? sparsities.map { (format, $0) } : [(format, nil)]
+      let sparsities: [Double?] = format.isSparse ? sparsities : [nil]
+      return format.activations.filter { format.activations.count == 1 || activations.contains($0) }.flatMap { activations in
+        sparsities.map { PackingChoice(format: format, activations: activations, sparsity: $0) }
+      }
     }
   }
+}
+
+/// How a matrix is packed and multiplied.
+struct PackingChoice {
+  let format: WeightFormat
+  let activations: ActivationType
+  /// nil for formats that store every element.
+  let sparsity: Double?
+
+  static let dense = PackingChoice(format: .bf16, activations: .bfloat16, sparsity: nil)
 }
 
 /// What `--op` names.
@@ -32,11 +50,13 @@ enum BenchOperation: String, CaseIterable {
   case forkJoin = "fork_join"
   case denseGEMM = "dense_gemm"
   case bitmapGEMM = "bitmap_gemm"
+  case code4GEMM = "code4_gemm"
 
   init(_ operation: Tessera.Operation) {
     switch operation {
     case .denseGEMM: self = .denseGEMM
     case .bitmapGEMM: self = .bitmapGEMM
+    case .code4GEMM: self = .code4GEMM
     }
   }
 }
@@ -52,10 +72,12 @@ enum ISAChoice {
 
   /// In the order of the list. Formats without a kernel of a given name have none.
   /// - Throws: `TesseraError.unknownISA`, `TesseraError.unsupportedISA`.
-  func variants(for format: WeightFormat, rows: Int, selection: KernelSelection) throws(TesseraError) -> [KernelVariant] {
-    let list = KernelVariant.all(for: format)
+  func variants(
+    for format: WeightFormat, _ activations: ActivationType, rows: Int, selection: KernelSelection
+  ) throws(TesseraError) -> [KernelVariant] {
+    let list = KernelVariant.all(for: format, activations: activations)
     switch self {
-    case .best: return [selection.variant(for: format, rows: rows)]
+    case .best: return [selection.variant(for: format, activations: activations, rows: rows)]
     case .all:
       let able = list.filter { selection.allows($0) && !$0.instructionSets.isEmpty }
       return able.isEmpty ? list.suffix(1) : able
@@ -95,7 +117,8 @@ enum ISAChoice {
     }
     let level = try ISALevel(name)
     try level.validate(on: features)
-    guard let format = list.first?.format else { return [] }
-    return [KernelSelection(features: features, level: level).variant(for: format, rows: rows)]
+    guard let first = list.first else { return [] }
+    let selection = KernelSelection(features: features, level: level)
+    return [selection.variant(for: first.formats[0], activations: first.activations, rows: rows)]
   }
 }

@@ -1,22 +1,42 @@
 internal import CKernels
 
 /// How a matrix is stored in a packed file: as packed weights, under the name of their `WeightFormat`, or plainly.
-public enum PackedFormat: String, Sendable, Hashable, CaseIterable {
-  /// Panels of bf16 (CKernels/include/ck_dense_gemm.h).
-  case bf16
-  /// Bitmap and the non-zero bf16 (CKernels/include/ck_bitmap_gemm.h).
-  case bitmapBF16 = "bitmap-bf16"
-  /// Bitmap and the non-zero int8, with a scale and a sum per row (CKernels/include/ck_bitmap_gemm.h).
-  case bitmapInt8 = "bitmap-int8"
+public enum PackedFormat: Sendable, Hashable, CaseIterable, RawRepresentable {
+  /// As the header of the format's operation in CKernels/include lays it out.
+  case weights(WeightFormat)
   /// Row-major bf16, not packed: embeddings.
-  case plainBF16 = "plain-bf16"
+  case plainBF16
   /// Row-major Float, not packed: norms.
-  case plainF32 = "plain-f32"
+  case plainF32
+
+  public static let bf16 = PackedFormat.weights(.bf16)
+  public static let bitmapBF16 = PackedFormat.weights(.bitmapBF16)
+  public static let bitmapInt8 = PackedFormat.weights(.bitmapInt8)
+
+  public static var allCases: [PackedFormat] { WeightFormat.allCases.map { .weights($0) } + [.plainBF16, .plainF32] }
+
+  public init?(rawValue: String) {
+    guard let format = PackedFormat.allCases.first(where: { $0.rawValue == rawValue }) else { return nil }
+    self = format
+  }
+
+  public var rawValue: String {
+    switch self {
+    case .weights(let format): format.rawValue
+    case .plainBF16: "plain-bf16"
+    case .plainF32: "plain-f32"
+    }
+  }
+
+  /// nil for the plain formats, which no kernel reads.
+  public var weightFormat: WeightFormat? {
+    if case .weights(let format) = self { format } else { nil }
+  }
 }
 
 /// One safetensors tensor that a packed tensor consists of.
 public struct PackedPart: Sendable, Equatable {
-  /// `values`, `bitmap`, `offsets`, `row_scale`, `row_sum` or `bias`.
+  /// `values`, `bitmap`, `offsets`, `row_scale`, `row_sum`, `codes`, `scales`, `tensor_scale`, `special_values` or `bias`.
   public let name: String
   /// The type of its elements.
   public let type: SafetensorsType
@@ -31,12 +51,7 @@ public struct PackedPart: Sendable, Equatable {
 
 extension PackedFormat {
   /// Whether every element is stored, so that the count of stored values is rows x columns.
-  public var storesEveryElement: Bool {
-    switch self {
-    case .bf16, .plainBF16, .plainF32: true
-    case .bitmapBF16, .bitmapInt8: false
-    }
-  }
+  public var storesEveryElement: Bool { weightFormat?.operation != .bitmapGEMM }
 
   /// The parts of a matrix in the order of the file, with their exact sizes: the one size formula for packer, writer and reader.
   /// - Returns: nil when a size is not positive, does not fit, or when no such matrix can have that many stored values.
@@ -54,14 +69,17 @@ extension PackedFormat {
   private func requiredParts(rows: Int, columns: Int, elements: Int, nonZeroCount: Int) -> [PackedPart]? {
     let parts: [PackedPart?]
     switch self {
-    case .bf16:
+    case .weights(.bf16):
       parts = [PackedPart("values", .bf16, byteCount: ck_dense_packed_bytes(rows, columns))]
-    case .bitmapBF16:
+    case .weights(.bitmapBF16):
       parts = PackedFormat.bitmapParts(rows, columns, nonZeroCount, type: .CK_BF16, bitmap: .u32, values: .bf16)
-    case .bitmapInt8:
+    case .weights(.bitmapInt8):
       parts =
         PackedFormat.bitmapParts(rows, columns, nonZeroCount, type: .CK_INT8, bitmap: .u64, values: .i8)
         + [PackedPart("row_scale", .f32, count: rows), PackedPart("row_sum", .i32, count: rows)]
+    case .weights(let format):
+      guard let code4 = format.code4 else { return nil }
+      parts = PackedFormat.code4Parts(rows, columns, code4)
     case .plainBF16:
       parts = [PackedPart("values", .bf16, count: elements)]
     case .plainF32:
@@ -79,6 +97,16 @@ extension PackedFormat {
       PackedPart("bitmap", bitmap, byteCount: ck_bitmap_bytes(rows, columns, type)),
       PackedPart("offsets", .u64, count: (rows - 1) / Int(CK_PANEL_ROWS) + 2),
     ]
+  }
+
+  private static func code4Parts(_ rows: Int, _ columns: Int, _ format: Code4Format) -> [PackedPart?] {
+    let scaleBytes = ck_code4_scales_bytes(rows, columns, format.group, format.scale.cType)
+    let parts = [
+      PackedPart("codes", .u8, byteCount: ck_code4_codes_bytes(rows, columns)),
+      PackedPart("scales", format.scale.byteCount == 1 ? .u8 : .f16, byteCount: scaleBytes),
+      PackedPart("tensor_scale", .f32, count: 1),
+    ]
+    return format.specialValues.isEmpty ? parts : parts + [PackedPart("special_values", .f32, count: 4)]
   }
 }
 

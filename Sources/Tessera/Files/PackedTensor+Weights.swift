@@ -47,13 +47,51 @@ extension BitmapWeights {
   }
 }
 
+extension Code4Weights {
+  /// The weights of a tensor of a 4-bit format, using its codes and scales in place, for the first type of activations that the
+  /// format's kernels read.
+  ///
+  /// This is where the contents of a file are checked before a kernel sees them: every scale must be finite, special values
+  /// usable; one pass over the scales.
+  /// - Throws: `unsupportedType` for another format, `corruptTensor`.
+  public init(_ tensor: PackedTensor) throws(WeightFileError) {
+    let formats = WeightFormat.allCases.filter { $0.operation == .code4GEMM }
+    try tensor.checkFormat(isOneOf: formats.map { .weights($0) })
+    guard let format = tensor.format.weightFormat else { preconditionFailure("\(tensor.format) passed its check") }
+    let (codes, scales) = (try tensor.part("codes"), try tensor.part("scales"))
+    let tensorScale = try tensor.part("tensor_scale").bytes.loadUnaligned(as: Float.self)
+    let specialValues = tensor.parts["special_values"].map { part in
+      (0..<4).map { part.bytes.loadUnaligned(fromByteOffset: $0 * 4, as: Float.self) }
+    }
+    self = try tensor.checkingContents { () throws(TesseraError) in
+      try Code4Weights(
+        packed: codes, scales: scales, tensorScale: tensorScale, format: format, outputs: tensor.rows, inputs: tensor.columns,
+        specialValues: specialValues, bias: tensor.parts["bias"])
+    }
+  }
+
+  /// The packed weights under a name, ready to be written. A prefix has to be made whole by `compacted` first.
+  public func packedTensor(named name: String) -> PackedTensor {
+    precondition(isWhole, "\(outputs) x \(inputs) is a prefix of \(packedOutputs) x \(packedInputs) packed weights")
+    return PackedTensor(
+      name: name, format: .weights(format), rows: outputs, columns: inputs, nonZeroCount: outputs * inputs,
+      parts: [
+        "codes": codes, "scales": scales, "tensor_scale": tensorScaleRegion, "special_values": specialValuesRegion, "bias": bias,
+      ].compactMapValues(\.self))
+  }
+}
+
 extension PackedTensor {
   /// The weights that kernels multiply by, whatever their format, using the parts in place; their contents are checked.
   /// - Throws: `corruptTensor` when the contents contradict each other, `unsupportedType` for the plain formats, which no kernel
   ///   reads.
   public func weights() throws(WeightFileError) -> any PackedWeights {
-    try checkFormat(isOneOf: [.bf16, .bitmapBF16, .bitmapInt8])
-    return format == .bf16 ? try DenseWeights(self) : try BitmapWeights(self)
+    try checkFormat(isOneOf: WeightFormat.allCases.map { .weights($0) })
+    return switch format.weightFormat?.operation {
+    case .bitmapGEMM: try BitmapWeights(self)
+    case .code4GEMM: try Code4Weights(self)
+    default: try DenseWeights(self)
+    }
   }
 
   fileprivate func checkFormat(isOneOf formats: [PackedFormat]) throws(WeightFileError) {

@@ -174,7 +174,7 @@ public struct BitmapWeights: PackedWeights {
   }
 
   public func bytes(beforePanel panel: Int) -> Int {
-    Int(cOffsets[panel]) * (activationType == .CK_INT8 ? 1 : 2) + bitmap.byteCount / panelCount * panel
+    Int(cOffsets[panel]) * (format == .bitmapInt8 ? 1 : 2) + bitmap.byteCount / panelCount * panel
   }
 
   /// The row-major matrix of a `bitmapBF16` again, bit for bit.
@@ -197,8 +197,17 @@ public struct BitmapWeights: PackedWeights {
     }
   }
 
+  public var activationLayout: ActivationLayout {
+    ActivationLayout(format == .bitmapInt8 ? .int8 : .bfloat16, inputs: inputs)
+  }
+
+  public func scratchByteCount(_ variant: KernelVariant, _ call: GEMMCall) -> Int {
+    guard case .bitmap(let kernel) = variant.kernel else { preconditionFailure("\(variant) does not read \(format) weights") }
+    return withUnsafePointer(to: call.operands) { kernel.scratch_bytes($0) }
+  }
+
   public func run(_ variant: KernelVariant, _ call: GEMMCall, panels: Range<Int>, scratch: UnsafeMutableRawPointer?) {
-    guard case .bitmap(let kernel) = variant.kernel, variant.format == format else {
+    guard case .bitmap(let kernel) = variant.kernel, variant.formats.contains(format) else {
       preconditionFailure("\(variant) does not read \(format) weights")
     }
     var operands = call.operands
@@ -210,7 +219,7 @@ public struct BitmapWeights: PackedWeights {
 
   package var cWeights: ck_bitmap_weights {
     ck_bitmap_weights(
-      type: activationType, bitmap: bitmap.base, values: values.base, offsets: cOffsets,
+      type: format == .bitmapInt8 ? .CK_INT8 : .CK_BF16, bitmap: bitmap.base, values: values.base, offsets: cOffsets,
       row_scale: rowScale?.base.assumingMemoryBound(to: Float.self), row_sum: rowSum?.base.assumingMemoryBound(to: Int32.self))
   }
 }

@@ -70,6 +70,13 @@ public struct DenseWeights: PackedWeights {
 
   public func bytes(beforePanel panel: Int) -> Int { byteCount / panelCount * panel }
 
+  public var activationLayout: ActivationLayout { ActivationLayout(.bfloat16, inputs: inputs) }
+
+  public func scratchByteCount(_ variant: KernelVariant, _ call: GEMMCall) -> Int {
+    guard case .dense(let kernel) = variant.kernel else { preconditionFailure("\(variant) does not read \(format) weights") }
+    return withUnsafePointer(to: call.operands) { kernel.scratch_bytes($0) }
+  }
+
   public func run(_ variant: KernelVariant, _ call: GEMMCall, panels: Range<Int>, scratch: UnsafeMutableRawPointer?) {
     guard case .dense(let kernel) = variant.kernel else {
       preconditionFailure("\(variant) does not read \(format) weights")

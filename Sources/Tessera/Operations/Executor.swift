@@ -98,22 +98,24 @@ public final class Executor: Sendable {
   private static let parallelConversionRows = 2
 
   private func run(
-    _ x: MatrixInput, rows: Int, weights: some PackedWeights, into y: MatrixOutput, variant: KernelVariant?
+    _ x: MatrixRow, rows: Int, weights: some PackedWeights, into y: MatrixOutput, variant: KernelVariant?
   ) throws(TesseraError) {
-    let variant = variant ?? selection.variant(for: weights.format, rows: rows)
+    let layout = weights.activationLayout
+    let variant = variant ?? selection.variant(for: weights.format, activations: layout.type, rows: rows)
     let missing = machine.instructionSets.missingTags(for: variant.instructionSets)
     guard missing.isEmpty else { throw .unsupportedISA(name: variant.name, missing: missing) }
-    precondition(variant.format == weights.format, "\(variant) does not read \(weights.format) weights")
+    precondition(
+      variant.multiplies(layout.type, by: weights.format),
+      "\(variant) does not multiply \(layout.type) rows by \(weights.format) weights")
 
     try workspace.withLock { workspace throws(TesseraError) in
-      let activations = try workspace.layOut(
-        rows: rows, inputs: weights.inputs, type: weights.activationType, converter: converter)
+      let activations = try workspace.layOut(rows: rows, layout: layout, converter: converter)
       let call = GEMMCall(
         ck_gemm_call(
           m: rows, n: weights.outputs, k: weights.inputs, x: UnsafeRawPointer(activations.base), x_stride: activations.stride,
           x_scale: UnsafePointer(activations.scale), bias: weights.bias?.base.assumingMemoryBound(to: Float.self),
           y: y.base, y_stride: weights.outputs, y_type: y.type))
-      let scratch = try workspace.layOutScratch(byteCount: variant.scratchByteCount(for: call), threads: pool.threadCount)
+      let scratch = try workspace.layOutScratch(byteCount: weights.scratchByteCount(variant, call), threads: pool.threadCount)
 
       if rows < Executor.parallelConversionRows {
         for row in 0..<rows { activations.fill(row: row, from: x) }

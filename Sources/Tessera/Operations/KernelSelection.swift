@@ -30,14 +30,15 @@ public struct KernelSelection: Sendable, Hashable {
   }
 
   /// The kernel for `rows` rows of x. A level that names a kernel's tag gets that kernel, also for fewer rows than it pays from.
-  public func variant(for format: WeightFormat, rows: Int) -> KernelVariant {
+  /// - Parameter activations: nil means the first type that the format's kernels read.
+  public func variant(for format: WeightFormat, activations: ActivationType? = nil, rows: Int) -> KernelVariant {
     let rows = pinnedRows ?? rows
     guard
-      let chosen = KernelVariant.all(for: format).first(where: { candidate in
+      let chosen = KernelVariant.all(for: format, activations: activations).first(where: { candidate in
         allows(candidate) && (rows >= candidate.minRows || candidate.isaTag == level?.exactTag)
       })
     else {
-      preconditionFailure("the list of \(format) kernels ends without a scalar reference")
+      preconditionFailure("no kernel for \(activations ?? format.activations[0]) activations and \(format) weights")
     }
     return chosen
   }
@@ -45,8 +46,10 @@ public struct KernelSelection: Sendable, Hashable {
   /// A kernel by its name.
   /// - Throws: `TesseraError.unknownISA` when no kernel of the format has this name or ISA tag, `unsupportedISA` when the
   ///   features do not allow it.
-  public func variant(named name: String, for format: WeightFormat) throws(TesseraError) -> KernelVariant {
-    let candidates = KernelVariant.all(for: format)
+  public func variant(
+    named name: String, for format: WeightFormat, activations: ActivationType? = nil
+  ) throws(TesseraError) -> KernelVariant {
+    let candidates = KernelVariant.all(for: format, activations: activations)
     guard let variant = candidates.first(where: { $0.name == name || $0.isaTag == name }) else {
       throw .unknownISA(name: name, known: candidates.map(\.isaTag))
     }
@@ -57,9 +60,9 @@ public struct KernelSelection: Sendable, Hashable {
   }
 
   /// One line per kernel of the format: whether it is chosen for `rows` rows, and why not if it is not.
-  public func explanation(for format: WeightFormat, rows: Int) -> [String] {
-    let chosen = variant(for: format, rows: rows)
-    return KernelVariant.all(for: format).map { candidate in
+  public func explanation(for format: WeightFormat, activations: ActivationType? = nil, rows: Int) -> [String] {
+    let chosen = variant(for: format, activations: activations, rows: rows)
+    return KernelVariant.all(for: format, activations: activations).map { candidate in
       let missing = features.missingTags(for: candidate.instructionSets)
       if candidate.name == chosen.name { return "\(candidate.name): chosen" }
       if !missing.isEmpty { return "\(candidate.name): needs \(missing.joined(separator: ", "))" }

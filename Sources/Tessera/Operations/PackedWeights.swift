@@ -25,6 +25,12 @@ public protocol PackedWeights: Sendable {
   /// The bytes of panels 0 ..< panel, by which work is split between threads; `panel` lies in 0...panelCount.
   func bytes(beforePanel panel: Int) -> Int
 
+  /// How its kernels want rows of x.
+  var activationLayout: ActivationLayout { get }
+
+  /// What each thread of a call needs beside its operands.
+  func scratchByteCount(_ variant: KernelVariant, _ call: GEMMCall) -> Int
+
   /// Computes outputs 16 * panels.lowerBound ..< min(16 * panels.upperBound, outputs) of every row of x, with a kernel of this
   /// format. For `Executor`, which makes the call and the scratch memory.
   func run(_ variant: KernelVariant, _ call: GEMMCall, panels: Range<Int>, scratch: UnsafeMutableRawPointer?)
@@ -44,9 +50,6 @@ extension PackedWeights {
   public var bestSpeedup: Double {
     Double(WeightFormat.denseByteCount(outputs: outputs, inputs: inputs)) / Double(byteCount)
   }
-
-  /// The element type of x that the kernels read.
-  package var activationType: ck_type { format == .bitmapInt8 ? .CK_INT8 : .CK_BF16 }
 
   /// Part `part` of `parts` contiguous ranges of panels with nearly equal bytes, cut at multiples of `group` panels.
   package func panels(part: Int, of parts: Int, group: Int = 1) -> Range<Int> {

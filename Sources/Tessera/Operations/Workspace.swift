@@ -7,19 +7,16 @@ struct Workspace: ~Copyable {
   private var scratch = ScratchBuffer()
 
   /// Makes room for a call and lays it out.
-  mutating func layOut(rows: Int, inputs: Int, type: ck_type, converter: ck_x_converter) throws(TesseraError) -> Activations {
-    let padded = ck_k_padded(inputs, type)
+  mutating func layOut(rows: Int, layout: ActivationLayout, converter: ck_x_converter) throws(TesseraError) -> Activations {
     // An odd number of cache lines from row to row: 16 rows of one tile then fall into 16 different sets of the L1 cache.
-    let lines = (padded * (type == .CK_INT8 ? 1 : 2) + 63) / 64
-    let stride = (lines | 1) * 64
+    let stride = ((layout.rowByteCount + 63) / 64 | 1) * 64
     let (byteCount, overflow) = rows.multipliedReportingOverflow(by: stride)
     guard !overflow else { throw .outOfMemory(bytes: Int.max) }
     try activations.reserve(byteCount: byteCount)
     try scales.reserve(byteCount: rows * MemoryLayout<Float>.stride)
     guard let base = activations.base, let scale = scales.base else { throw .outOfMemory(bytes: byteCount) }
     return Activations(
-      base: base, scale: scale.assumingMemoryBound(to: Float.self), inputs: inputs, padded: padded, stride: stride, type: type,
-      converter: converter)
+      base: base, scale: scale.assumingMemoryBound(to: Float.self), layout: layout, stride: stride, converter: converter)
   }
 
   /// Scratch of `byteCount` bytes for each of `threads` threads.
@@ -41,37 +38,19 @@ struct ThreadScratch: @unchecked Sendable {
   subscript(worker: Int) -> UnsafeMutableRawPointer? { base.map { $0 + worker * stride } }
 }
 
-/// Rows of x in the form kernels read: converted, padded with zeros to whole steps of k, `stride` bytes apart.
+/// Rows of x in the form kernels read, `stride` bytes apart.
 struct Activations: @unchecked Sendable {
   let base: UnsafeMutableRawPointer
   /// int8: what one step of each row is worth.
   let scale: UnsafeMutablePointer<Float>
-  let inputs: Int
-  let padded: Int
+  let layout: ActivationLayout
   let stride: Int
-  let type: ck_type
   let converter: ck_x_converter
 
   /// Converts row `row` of x.
-  func fill(row: Int, from x: MatrixInput) {
-    let target = base + row * stride
-    switch (x, type) {
-    case (.float32(let source), .CK_INT8):
-      scale[row] = converter.quantize_f32(source + row * inputs, inputs, padded, target.assumingMemoryBound(to: Int8.self))
-    case (.float32(let source), _):
-      converter.from_f32(source + row * inputs, inputs, padded, target.assumingMemoryBound(to: UInt16.self))
-    case (.bfloat16(let source), .CK_INT8):
-      scale[row] = converter.quantize_bf16(source + row * inputs, inputs, padded, target.assumingMemoryBound(to: Int8.self))
-    case (.bfloat16(let source), _):
-      converter.from_bf16(source + row * inputs, inputs, padded, target.assumingMemoryBound(to: UInt16.self))
-    }
+  func fill(row: Int, from x: MatrixRow) {
+    scale[row] = layout.fill(base + row * stride, from: x.advanced(by: row * layout.inputs), with: converter)
   }
-}
-
-/// The caller's x, row after row.
-enum MatrixInput {
-  case float32(UnsafePointer<Float>)
-  case bfloat16(UnsafePointer<UInt16>)
 }
 
 /// The caller's y, row after row.

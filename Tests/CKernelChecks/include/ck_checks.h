@@ -1,6 +1,7 @@
 // The C half of KernelChecks: an oracle in double precision, and kernel calls whose faults are caught and named.
 #pragma once
 #include "ck_bitmap_gemm.h"
+#include "ck_code4_gemm.h"
 #include "ck_dense_gemm.h"
 
 #pragma clang assume_nonnull begin
@@ -22,6 +23,9 @@ const char *_Nullable ck_check_run_dense(const ck_dense_gemm_variant *variant, c
 const char *_Nullable ck_check_run_bitmap(const ck_bitmap_gemm_variant *variant, const ck_gemm_call *call,
                                           const ck_bitmap_weights *w, size_t panel_begin, size_t panel_end,
                                           void *_Nullable scratch, uintptr_t *address);
+const char *_Nullable ck_check_run_code4(const ck_code4_gemm_variant *variant, const ck_gemm_call *call,
+                                         const ck_code4_weights *w, size_t panel_begin, size_t panel_end, void *_Nullable scratch,
+                                         uintptr_t *address);
 
 #ifdef __cplusplus
 }

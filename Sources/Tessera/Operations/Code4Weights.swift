@@ -1,0 +1,219 @@
+package import CKernels
+
+/// A weight matrix of 4-bit codes with a scale for every group of them, in panels of 16 rows (layout: ck_code4_gemm.h,
+/// Docs/Formats.md): RaZeR (arXiv 2501.04052) and its relatives.
+///
+/// One packed copy serves every kernel, both types of activations, and every prefix: `prefix` gives a view that shares the memory.
+public struct Code4Weights: PackedWeights {
+  public let outputs: Int
+  public let inputs: Int
+  public let format: WeightFormat
+  /// What codes and scales mean; differs from `format.code4` in its special values alone.
+  public let code4: Code4Format
+  /// What every weight is multiplied by.
+  public let tensorScale: Float
+  /// What rows of x become before they are multiplied.
+  public let activations: ActivationType
+  public let bias: MemoryRegion?
+  /// Two codes a byte.
+  public let codes: MemoryRegion
+  /// A scale for each group, 1 or 2 bytes.
+  public let scales: MemoryRegion
+  /// The outputs and inputs of the matrix that was packed, of which this may be a prefix.
+  public let packedOutputs: Int
+  public let packedInputs: Int
+  let packedBias: MemoryRegion?
+  private let constants: MemoryRegion
+  let view: ck_code4_view
+
+  /// Packs codes and scales.
+  /// - Parameters:
+  ///   - codes: `outputs * inputs` numbers in 0...15, row after row.
+  ///   - scales: `outputs * ceil(inputs / group)` stored scales, row after row, with their selectors (`Code4Format.Scale`).
+  ///   - specialValues: other special values than RaZeR's usual ones.
+  ///   - activations: nil means the first type that the format's kernels read.
+  /// - Throws: `invalidShape`, `sizeMismatch`, `corruptWeights` when a scale is not finite, `invalidSpecialValues`,
+  ///   `unsupportedActivations`, `outOfMemory`.
+  public init(
+    packing codes: Span<UInt8>, scales: Span<UInt16>, tensorScale: Float = 1, format: WeightFormat, outputs: Int, inputs: Int,
+    specialValues: [Float]? = nil, activations: ActivationType? = nil, bias: [Float]? = nil
+  ) throws(TesseraError) {
+    guard let code4 = format.code4 else { preconditionFailure("\(format) is no 4-bit format") }
+    try checkShape("4-bit weights", rows: outputs, columns: inputs)
+    let groups = (inputs - 1) / code4.group + 1
+    guard codes.count == outputs * inputs else {
+      throw .sizeMismatch(what: "codes", expected: outputs * inputs, got: codes.count)
+    }
+    guard scales.count == outputs * groups else {
+      throw .sizeMismatch(what: "scales", expected: outputs * groups, got: scales.count)
+    }
+    let packedCodes = try MemoryRegion(byteCount: ck_code4_codes_bytes(outputs, inputs)) { target in
+      codes.withUnsafeBufferPointer { source in
+        guard let source = source.baseAddress, let target = target.bindMemory(to: UInt8.self).baseAddress else { return }
+        ck_code4_pack_codes(source, inputs, outputs, inputs, 0, ck_panels(outputs), target)
+      }
+    }
+    let type = code4.scale.cType
+    let packedScales = try MemoryRegion(byteCount: ck_code4_scales_bytes(outputs, inputs, code4.group, type)) { target in
+      let pack = { (source: UnsafeRawBufferPointer) in
+        guard let source = source.baseAddress, let target = target.baseAddress else { return }
+        ck_code4_pack_scales(source, groups, outputs, inputs, code4.group, type, 0, ck_panels(outputs), target)
+      }
+      if code4.scale.byteCount == 2 {
+        scales.withUnsafeBytes { pack($0) }
+      } else {
+        let bytes = scales.indices.map { UInt8(truncatingIfNeeded: scales[$0]) }
+        bytes.withUnsafeBytes { pack($0) }
+      }
+    }
+    try self.init(
+      packed: packedCodes, scales: packedScales, tensorScale: tensorScale, format: format, outputs: outputs, inputs: inputs,
+      specialValues: specialValues, activations: activations, bias: try biasRegion(bias, outputs: outputs))
+  }
+
+  /// Takes over panels that are packed already, as a mapped file holds them, and checks that every scale is finite.
+  /// - Throws: `invalidShape`, `sizeMismatch`, `corruptWeights` with the first panel that has a scale that is not finite, or panel 0
+  ///   when the tensor's is not; `invalidSpecialValues`, `unsupportedActivations`, `outOfMemory`.
+  public init(
+    packed codes: MemoryRegion, scales: MemoryRegion, tensorScale: Float, format: WeightFormat, outputs: Int, inputs: Int,
+    specialValues: [Float]? = nil, activations: ActivationType? = nil, bias: MemoryRegion? = nil
+  ) throws(TesseraError) {
+    guard var code4 = format.code4 else { preconditionFailure("\(format) is no 4-bit format") }
+    if let specialValues { code4 = try code4.with(specialValues: specialValues) }
+    let activations = activations ?? format.activations[0]
+    guard format.activations.contains(activations) else { throw .unsupportedActivations(activations, format: format) }
+    try checkShape("4-bit weights", rows: outputs, columns: inputs)
+    try checkPart("codes", codes, byteCount: ck_code4_codes_bytes(outputs, inputs))
+    try checkPart("scales", scales, byteCount: ck_code4_scales_bytes(outputs, inputs, code4.group, code4.scale.cType))
+    if let bias { try checkPart("bias", bias, byteCount: outputs * 4) }
+    guard tensorScale.isFinite else { throw .corruptWeights(format: format.rawValue, panel: 0) }
+    self.outputs = outputs
+    self.inputs = inputs
+    self.format = format
+    self.code4 = code4
+    self.tensorScale = tensorScale
+    self.activations = activations
+    self.bias = bias
+    self.codes = codes
+    self.scales = scales
+    packedOutputs = outputs
+    packedInputs = inputs
+    packedBias = bias
+    constants = try Constants.region(code4, tensorScale: tensorScale)
+    view = ck_code4_view(
+      block_panels: ck_panels(outputs), kept_panels: ck_panels(outputs), block_k: inputs, kept_k: inputs)
+    var badPanel = 0
+    let status = withUnsafePointer(to: cWeights) { ck_code4_validate($0, outputs, inputs, &badPanel) }
+    guard status == .CK_OK else { throw .corruptWeights(format: format.rawValue, panel: badPanel) }
+  }
+
+  /// A view of what `whole` shares.
+  init(
+    _ whole: Code4Weights, outputs: Int, inputs: Int, view: ck_code4_view, activations: ActivationType, bias: MemoryRegion?
+  ) {
+    self.outputs = outputs
+    self.inputs = inputs
+    format = whole.format
+    code4 = whole.code4
+    tensorScale = whole.tensorScale
+    self.activations = activations
+    self.bias = bias
+    codes = whole.codes
+    scales = whole.scales
+    packedOutputs = whole.packedOutputs
+    packedInputs = whole.packedInputs
+    packedBias = whole.packedBias
+    constants = whole.constants
+    self.view = view
+  }
+
+  /// The same weights for other activations.
+  /// - Throws: `unsupportedActivations`.
+  public func multiplying(_ activations: ActivationType) throws(TesseraError) -> Code4Weights {
+    guard format.activations.contains(activations) else { throw .unsupportedActivations(activations, format: format) }
+    return Code4Weights(self, outputs: outputs, inputs: inputs, view: view, activations: activations, bias: bias)
+  }
+
+  public var byteCount: Int { panelByteCount * panelCount }
+
+  public func bytes(beforePanel panel: Int) -> Int { panelByteCount * panel }
+
+  // What kernels read of a panel: started steps of codes, and the scales of their groups.
+  private var panelByteCount: Int {
+    let blocks = inputs / view.kept_k
+    let lines = (view.kept_k + 7) / 8
+    let groups = ck_code4_groups(view.kept_k, code4.group)
+    return blocks * (lines * 64 + groups * Int(CK_PANEL_ROWS) * code4.scale.byteCount)
+  }
+
+  public var activationLayout: ActivationLayout {
+    ActivationLayout(
+      activations, inputs: inputs, blockInputs: view.kept_k, step: 64, isEvenOdd: activations == .bfloat16)
+  }
+
+  public func scratchByteCount(_ variant: KernelVariant, _ call: GEMMCall) -> Int {
+    guard case .code4(let kernel) = variant.kernel else { preconditionFailure("\(variant) does not read \(format) weights") }
+    return withUnsafePointer(to: call.operands) { call in withUnsafePointer(to: cWeights) { kernel.scratch_bytes(call, $0) } }
+  }
+
+  public func run(_ variant: KernelVariant, _ call: GEMMCall, panels: Range<Int>, scratch: UnsafeMutableRawPointer?) {
+    guard case .code4(let kernel) = variant.kernel, variant.multiplies(activations, by: format) else {
+      preconditionFailure("\(variant) does not multiply \(activations) rows by \(format) weights")
+    }
+    withUnsafePointer(to: call.operands) { call in
+      withUnsafePointer(to: cWeights) { kernel.run(call, $0, panels.lowerBound, panels.upperBound, scratch) }
+    }
+  }
+
+  /// The weights as numbers, row after row.
+  public func dequantized() -> [Float] { dequantized(panels: 0..<panelCount) }
+
+  /// The rows of some panels.
+  package func dequantized(panels: Range<Int>) -> [Float] {
+    let rows = min(panels.upperBound * Int(CK_PANEL_ROWS), outputs) - panels.lowerBound * Int(CK_PANEL_ROWS)
+    return [Float](unsafeUninitializedCapacity: rows * inputs) { target, count in
+      withUnsafePointer(to: cWeights) { weights in
+        guard let base = target.baseAddress else { return }
+        ck_code4_dequantize(weights, outputs, inputs, panels.lowerBound, panels.upperBound, base, inputs)
+      }
+      count = rows * inputs
+    }
+  }
+
+  package var cWeights: ck_code4_weights {
+    ck_code4_weights(
+      codes: codes.base.assumingMemoryBound(to: UInt8.self), scales: scales.base,
+      tables: constants.base.assumingMemoryBound(to: ck_code4_tables.self), scale_type: code4.scale.cType,
+      group: UInt32(code4.group), tensor_scale: tensorScale * code4.unit, packed_k: packedInputs, view: view)
+  }
+}
+
+/// What belongs to a whole tensor and has to lie in memory, for kernels or for files: the tables, the tensor's scale, the special
+/// values; each on its own cache line.
+private enum Constants {
+  static let tensorScaleOffset = (MemoryLayout<ck_code4_tables>.size + 63) / 64 * 64
+  static let specialValuesOffset = tensorScaleOffset + 64
+
+  static func region(_ code4: Code4Format, tensorScale: Float) throws(TesseraError) -> MemoryRegion {
+    try MemoryRegion(byteCount: specialValuesOffset + 64) { bytes in
+      bytes.storeBytes(of: code4.tables, as: ck_code4_tables.self)
+      bytes.storeBytes(of: tensorScale, toByteOffset: tensorScaleOffset, as: Float.self)
+      for (index, value) in code4.specialValues.enumerated() {
+        bytes.storeBytes(of: value, toByteOffset: specialValuesOffset + index * 4, as: Float.self)
+      }
+    }
+  }
+}
+
+extension Code4Weights {
+  /// One Float.
+  var tensorScaleRegion: MemoryRegion {
+    MemoryRegion(base: constants.base + Constants.tensorScaleOffset, byteCount: 4, keeping: constants)
+  }
+
+  /// Four Floats, or nil for a format without special values.
+  var specialValuesRegion: MemoryRegion? {
+    code4.specialValues.isEmpty
+      ? nil : MemoryRegion(base: constants.base + Constants.specialValuesOffset, byteCount: 16, keeping: constants)
+  }
+}
