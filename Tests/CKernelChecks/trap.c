@@ -69,7 +69,8 @@ static const char *run(const kernel_call *kernel, uintptr_t *address) {
     way_out = &here;
     const unsigned before = control();
     if (kernel->dense) kernel->dense->run(kernel->call, kernel->weights, kernel->panel_begin, kernel->panel_end, kernel->scratch);
-    else if (kernel->code4) kernel->code4->run(kernel->call, kernel->weights, kernel->panel_begin, kernel->panel_end, kernel->scratch);
+    else if (kernel->code4)
+        kernel->code4->run(kernel->call, kernel->weights, kernel->panel_begin, kernel->panel_end, kernel->scratch);
     else kernel->bitmap->run(kernel->call, kernel->weights, kernel->panel_begin, kernel->panel_end, kernel->scratch);
     way_out = NULL;
     return control() == before ? NULL : "the floating-point control register changed";

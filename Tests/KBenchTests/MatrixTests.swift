@@ -57,7 +57,8 @@ import Testing
   @Test(arguments: WeightFormat.allCases, [(16, 32), (100, 70), (1, 1)])
   func copiesAreEqualAndApart(format: WeightFormat, size: (Int, Int)) throws {
     let matrix = SourceMatrix(random: Shape(outputs: size.0, inputs: size.1), seed: seed, on: pool)
-    let packed = try matrix.packed(PackingChoice(format: format, activations: format.activations[0], sparsity: 0.5), seed: seed, on: executor)
+    let packed = try matrix.packed(
+      PackingChoice(format: format, activations: format.activations[0], sparsity: 0.5), seed: seed, on: executor)
     let copies = try WeightCopies(of: packed, count: 3, on: pool)
     var addresses = Set<UnsafeRawPointer>()
     for _ in 0..<3 {
@@ -76,7 +77,8 @@ import Testing
   @Test func dequantizedPanelsAreSlices() throws {
     let matrix = SourceMatrix(random: Shape(outputs: 40, inputs: 70), seed: seed, on: pool)
     for format in WeightFormat.allCases {
-      let packed = try matrix.packed(PackingChoice(format: format, activations: format.activations[0], sparsity: 0.3), seed: seed, on: executor)
+      let packed = try matrix.packed(
+        PackingChoice(format: format, activations: format.activations[0], sparsity: 0.3), seed: seed, on: executor)
       let all = packed.dequantized(panels: 0..<3)
       #expect(packed.dequantized(panels: 1..<2) == Array(all[16 * 70..<32 * 70]), "\(format), seed \(seed)")
       #expect(packed.dequantized(panels: 2..<3) == Array(all[(32 * 70)...]), "\(format), seed \(seed)")
@@ -93,7 +95,8 @@ import Testing
   @Test(arguments: WeightFormat.allCases)
   func rightKernelsPass(format: WeightFormat) throws {
     let matrix = SourceMatrix(random: Shape(outputs: 100, inputs: 600), seed: seed, on: executor.pool)
-    let weights = try matrix.packed(PackingChoice(format: format, activations: format.activations[0], sparsity: 0.5), seed: seed, on: executor)
+    let weights = try matrix.packed(
+      PackingChoice(format: format, activations: format.activations[0], sparsity: 0.5), seed: seed, on: executor)
     let x = TestActivations(rows: 20, inputs: 600, seed: seed)
     for variant in KernelVariant.all(for: format) where executor.selection.allows(variant) {
       let accuracy = try KernelVerdict.check(variant, on: weights, x: x, executor: executor, seed: seed)

@@ -33,7 +33,9 @@ struct Elements {
       x =
         isInt8
         ? .int8(Elements.codes(kernelCase, rows: m, fractions: [1], &random))
-        : .bfloat16(bits: Elements.xBits(kernelCase, special: special ? Elements.specialBits.filter { $0 & 0x7FFF != 0x7F7F } : [], &random))
+        : .bfloat16(
+          bits: Elements.xBits(kernelCase, special: special ? Elements.specialBits.filter { $0 & 0x7FFF != 0x7F7F } : [], &random)
+        )
       w = .code4(Code4Elements(kernelCase, &random))
       wScale = []
     } else if isInt8 {

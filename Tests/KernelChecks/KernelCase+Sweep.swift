@@ -59,7 +59,8 @@ extension KernelCase {
     let k = random.isTrue(0.5) ? random.integer(1, 130) : random.integer(1, 700)
     let kind = random.pick(elements(for: variant.activations))
     return KernelCase(
-      check, of: variant, random.pick(variant.formats), m: m, n: n, k: k, elements: kind, threads: check == .threads ? random.integer(1, 6) : 1, &random)
+      check, of: variant, random.pick(variant.formats), m: m, n: n, k: k, elements: kind,
+      threads: check == .threads ? random.integer(1, 6) : 1, &random)
   }
 
   private static func elements(for activations: ActivationType) -> [Elements] {
@@ -68,10 +69,12 @@ extension KernelCase {
   }
 
   private init(
-    _ check: Check, of variant: KernelVariant, _ format: WeightFormat, m: Int, n: Int, k: Int, elements: Elements, threads: Int, _ random: inout Random
+    _ check: Check, of variant: KernelVariant, _ format: WeightFormat, m: Int, n: Int, k: Int, elements: Elements, threads: Int,
+    _ random: inout Random
   ) {
     self.init(
-      variant: variant.name, format: format.rawValue, check: check, seed: random.bits() >> 16, m: m, n: n, k: k, elements: elements,
+      variant: variant.name, format: format.rawValue, check: check, seed: random.bits() >> 16, m: m, n: n, k: k,
+      elements: elements,
       density: random.pick(KernelCase.everyDensity), hasBias: random.isTrue(0.5), output: random.pick(Output.allCases),
       yGap: random.pick([0, 1, 16]), xGap: random.pick([0, 1, 2]), guardPage: random.pick(Guard.allCases), threads: threads)
   }

@@ -99,7 +99,8 @@ extension KernelCase: LosslessStringConvertible {
       let threads = size("threads", from: 1), threads <= 64
     else { return nil }
     self.init(
-      variant: String(variant), format: String(format), check: check, seed: seed, m: m, n: n, k: k, elements: elements, density: density,
+      variant: String(variant), format: String(format), check: check, seed: seed, m: m, n: n, k: k, elements: elements,
+      density: density,
       hasBias: hasBias, output: output, yGap: yGap, xGap: xGap, guardPage: guardPage, threads: threads)
   }
 }

@@ -191,7 +191,9 @@ extension Code4Weights {
         let (codes, scales) = (codes, scales)
         pool.run(parts: shape.outputs) { row, _ in
           var generator = SplitMix64(seed: seed, stream: row)
-          for column in 0..<shape.inputs { codes[row * shape.inputs + column] = UInt8(truncatingIfNeeded: generator.next() >> 60) }
+          for column in 0..<shape.inputs {
+            codes[row * shape.inputs + column] = UInt8(truncatingIfNeeded: generator.next() >> 60)
+          }
           for group in 0..<groups { scales[row * groups + group] = code4.scale.random(&generator) }
         }
       }

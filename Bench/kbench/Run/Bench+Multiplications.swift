@@ -120,7 +120,8 @@ extension Bench {
     ResultRow(
       op: variant.operation.rawValue, format: packing.choice.format.rawValue, isa: variant.isaTag, variant: variant.name,
       shape: matrix.shape.description, n: matrix.shape.outputs, k: matrix.shape.inputs, m: rows, threads: pool.threadCount,
-      activations: packing.choice.activations, sparsity: packing.choice.sparsity, tensor: matrix.tensor, samples: Samples(), bytes: packing.copies.original.byteCount,
+      activations: packing.choice.activations, sparsity: packing.choice.sparsity, tensor: matrix.tensor, samples: Samples(),
+      bytes: packing.copies.original.byteCount,
       flops: 2 * rows * matrix.shape.outputs * matrix.shape.inputs, accuracy: accuracy,
       workingSetBytes: packing.copies.byteCount, isHot: settings.isHot)
   }
