@@ -1,6 +1,8 @@
 // Packs rows into bitmap and values, and back; checks packed weights. The layout is drawn in ck_bitmap_gemm.h.
 #include <string.h>
 #include "ck_bitmap_gemm.h"
+#include "support/isa.h"
+#include "support/pack_tile.h"
 
 // Elements of one row in a 4-byte group of k, and bytes of a group's mask over 16 rows.
 static size_t group_k(ck_type type) { return type == CK_INT8 ? 4 : 2; }
@@ -22,88 +24,141 @@ size_t ck_bitmap_values_bytes(uint64_t count, ck_type type) {
     return (bytes + 63) / 64 * 64 + 64;
 }
 
-static size_t rows_of(size_t panel, size_t n) {
-    const size_t left = n - panel * CK_PANEL_ROWS;
-    return left < CK_PANEL_ROWS ? left : CK_PANEL_ROWS;
-}
-
 static uint64_t load_mask(const uint8_t *bitmap, ck_type type) {
     uint64_t mask = 0;
     memcpy(&mask, bitmap, mask_bytes(type));
     return mask;
 }
 
-// The bytes of a row's elements in one group, 0 beyond k. A group is 4 bytes wide in either type.
-static inline __attribute__((always_inline)) uint32_t load_group(const void *w, size_t at, ck_type type, size_t left) {
-    uint32_t bytes = 0;
-    const size_t width = type == CK_INT8 ? 1 : 2;
-    memcpy(&bytes, (const char *)w + at * width, (left < group_k(type) ? left : group_k(type)) * width);
-    return bytes;
+int ck_bf16_all_finite(const uint16_t *values, size_t count) {
+    int finite = 1;
+    for (size_t i = 0; i < count; i++) finite &= (values[i] & 0x7F80) != 0x7F80;
+    return finite;
+}
+
+// Counted in numbers as narrow as the elements, which a vector register holds most of, in stretches that such a number can count.
+static size_t non_zeros_int8(const uint8_t *w, size_t count) {
+    size_t total = 0;
+    for (size_t at = 0; at < count; at += 128) {
+        uint8_t part = 0;
+        for (size_t i = at; i < (count - at < 128 ? count : at + 128); i++) part += w[i] != 0;
+        total += part;
+    }
+    return total;
+}
+
+static size_t non_zeros_bf16(const uint16_t *w, size_t count) {
+    size_t total = 0;
+    for (size_t at = 0; at < count; at += 4096) {
+        uint16_t part = 0;
+        for (size_t i = at; i < (count - at < 4096 ? count : at + 4096); i++) part += w[i] != 0;
+        total += part;
+    }
+    return total;
 }
 
 void ck_bitmap_count(const void *w, size_t w_stride, ck_type type, size_t n, size_t k, size_t panel_begin, size_t panel_end,
                      uint64_t *counts) {
     for (size_t panel = panel_begin; panel < panel_end; panel++) {
         uint64_t count = 0;
-        for (size_t row = 0; row < rows_of(panel, n); row++) {
+        for (size_t row = 0; row < ck_panel_rows(panel, n); row++) {
             const size_t at = (panel * CK_PANEL_ROWS + row) * w_stride;
-            if (type == CK_INT8)
-                for (size_t i = 0; i < k; i++) count += ((const uint8_t *)w)[at + i] != 0;
-            else
-                for (size_t i = 0; i < k; i++) count += ((const uint16_t *)w)[at + i] != 0;
+            count += type == CK_INT8 ? non_zeros_int8((const uint8_t *)w + at, k) : non_zeros_bf16((const uint16_t *)w + at, k);
         }
         counts[panel - panel_begin] = count;
     }
 }
 
-// One group of a panel: its mask, and its stored elements in bit order. Returns their number. Writes every element and advances
-// past those that are stored: half of the weights are zeros at random, which no branch predictor likes.
-static inline __attribute__((always_inline)) size_t pack_group(const uint32_t group[CK_PANEL_ROWS], ck_type type, uint64_t *mask,
-                                                               void *stored, int32_t *sums) {
-    size_t count = 0;
-    *mask = 0;
-    for (size_t row = 0; row < CK_PANEL_ROWS; row++)
-        for (size_t j = 0; j < group_k(type); j++) {
-            const uint32_t element = type == CK_INT8 ? group[row] >> 8 * j & 0xFF : group[row] >> 16 * j & 0xFFFF;
-            if (type == CK_INT8) {
-                ((uint8_t *)stored)[count] = (uint8_t)element;
-                sums[row] += (int8_t)element;
-            } else {
-                ((uint16_t *)stored)[count] = (uint16_t)element;
-            }
-            *mask |= (uint64_t)(element != 0) << (row * group_k(type) + j);
-            count += element != 0;
-        }
-    return count;
+typedef uint8_t bytes64 __attribute__((vector_size(64)));
+typedef uint16_t halves32 __attribute__((vector_size(64)));
+typedef _Bool bits64 __attribute__((ext_vector_type(64)));
+typedef _Bool bits32 __attribute__((ext_vector_type(32)));
+
+// A bit for each element of a group that is stored: a vector comparison on every target.
+static uint64_t group_mask(const uint32_t group[CK_PANEL_ROWS], ck_type type) {
+    uint64_t mask = 0;
+    if (type == CK_INT8) {
+        bytes64 elements;
+        memcpy(&elements, group, sizeof elements);
+        const bits64 stored = __builtin_convertvector(elements != 0, bits64);
+        memcpy(&mask, &stored, 8);
+    } else {
+        halves32 elements;
+        memcpy(&elements, group, sizeof elements);
+        const bits32 stored = __builtin_convertvector(elements != 0, bits32);
+        memcpy(&mask, &stored, 4);
+    }
+    return mask;
 }
 
-static inline __attribute__((always_inline)) void pack_panel(const void *w, size_t w_stride, ck_type type, size_t rows, size_t k,
-                                                             uint8_t *mask_at, uint8_t *value_at, int32_t *sums) {
-    const size_t value_bytes = type == CK_INT8 ? 1 : 2;
-    for (size_t group = 0; group < groups(k, type); group++, mask_at += mask_bytes(type)) {
-        const size_t first = group * group_k(type);
-        uint32_t elements[CK_PANEL_ROWS] = {0};
-        if (first < k)
-            for (size_t row = 0; row < rows; row++) elements[row] = load_group(w, row * w_stride + first, type, k - first);
-        uint64_t mask, stored[9];  // 64 bytes, and one element that may be written beyond the last stored one
-        const size_t count = pack_group(elements, type, &mask, stored, sums);
-        memcpy(mask_at, &mask, mask_bytes(type));
-        memcpy(value_at, stored, count * value_bytes);
-        value_at += count * value_bytes;
+// Writes every element of a group and advances past those that are stored: half of the weights are zeros at random, which no
+// branch predictor likes. Element i is written at i or before, so 64 bytes from `target` on are enough. Returns the stored bytes.
+CK_INLINE size_t squeeze(const uint32_t group[CK_PANEL_ROWS], ck_type type, uint8_t *target) {
+    size_t count = 0;
+    if (type == CK_INT8) {
+        const uint8_t *const elements = (const uint8_t *)group;
+        for (size_t i = 0; i < 64; i++) {
+            target[count] = elements[i];
+            count += elements[i] != 0;
+        }
+        return count;
+    } else {
+        for (size_t i = 0; i < 32; i++) {
+            uint16_t element;
+            memcpy(&element, (const uint16_t *)group + i, sizeof element);
+            memcpy(target + 2 * count, &element, sizeof element);
+            count += element != 0;
+        }
+        return 2 * count;
+    }
+}
+
+// The values of one panel on their way into memory that ends with the panel: the next one may be another thread's.
+typedef struct {
+    uint8_t *at, *end;
+} value_stream;
+
+CK_INLINE void append_group(value_stream *values, const uint32_t group[CK_PANEL_ROWS], ck_type type) {
+    if (values->end - values->at >= CK_TILE_BYTES) {
+        values->at += squeeze(group, type, values->at);
+    } else {
+        uint8_t staged[CK_TILE_BYTES];
+        const size_t bytes = squeeze(group, type, staged);
+        memcpy(values->at, staged, bytes);
+        values->at += bytes;
+    }
+}
+
+CK_INLINE void pack_panel(const char *w, size_t w_stride, ck_type type, size_t rows, size_t k, uint8_t *mask_at,
+                          value_stream values, int32_t *sums) {
+    const size_t row_bytes = k * (type == CK_INT8 ? 1 : 2);
+    for (size_t at = 0; at < row_bytes; at += CK_TILE_BYTES) {
+        const size_t left = row_bytes - at;
+        uint32_t tile[CK_PANEL_ROWS][CK_TILE_WORDS], turned[CK_TILE_WORDS][CK_PANEL_ROWS];
+        ck_tile_load(w + at, w_stride, rows, left < CK_TILE_BYTES ? left : CK_TILE_BYTES, tile);
+        ck_tile_transpose(tile, turned);
+        for (size_t group = 0; group < CK_TILE_WORDS; group++, mask_at += mask_bytes(type)) {
+            const uint64_t mask = group_mask(turned[group], type);
+            memcpy(mask_at, &mask, mask_bytes(type));
+            append_group(&values, turned[group], type);
+        }
+        if (type == CK_INT8)
+            for (size_t row = 0; row < CK_PANEL_ROWS; row++)
+                for (size_t i = 0; i < CK_TILE_BYTES; i++) sums[row] += ((const int8_t *)tile[row])[i];
     }
 }
 
 void ck_bitmap_pack(const void *w, size_t w_stride, ck_type type, size_t n, size_t k, size_t panel_begin, size_t panel_end,
                     const uint64_t *offsets, void *bitmap, void *values, int32_t *row_sum) {
+    const size_t width = type == CK_INT8 ? 1 : 2, stride = w_stride * width;
     for (size_t panel = panel_begin; panel < panel_end; panel++) {
-        const size_t rows = rows_of(panel, n), first = panel * CK_PANEL_ROWS * w_stride;
+        const size_t rows = ck_panel_rows(panel, n);
+        const char *const source = (const char *)w + panel * CK_PANEL_ROWS * stride;
         uint8_t *const mask_at = (uint8_t *)bitmap + panel * panel_bitmap_bytes(k, type);
+        const value_stream stream = {(uint8_t *)values + width * offsets[panel], (uint8_t *)values + width * offsets[panel + 1]};
         int32_t sums[CK_PANEL_ROWS] = {0};
-        if (type == CK_INT8)
-            pack_panel((const uint8_t *)w + first, w_stride, CK_INT8, rows, k, mask_at, (uint8_t *)values + offsets[panel], sums);
-        else
-            pack_panel((const uint16_t *)w + first, w_stride, CK_BF16, rows, k, mask_at, (uint8_t *)values + 2 * offsets[panel],
-                       sums);
+        if (type == CK_INT8) pack_panel(source, stride, CK_INT8, rows, k, mask_at, stream, sums);
+        else pack_panel(source, stride, CK_BF16, rows, k, mask_at, stream, sums);
         if (row_sum) memcpy(row_sum + panel * CK_PANEL_ROWS, sums, rows * sizeof *sums);
     }
 }
@@ -155,7 +210,7 @@ ck_status ck_bitmap_validate(const ck_bitmap_weights *w, size_t n, size_t k, uin
     if (w->offsets[0] != 0) return CK_ERR_CORRUPT;
     for (size_t panel = 0; panel < panels; panel++) {
         *bad_panel = panel;
-        const size_t rows = rows_of(panel, n);
+        const size_t rows = ck_panel_rows(panel, n);
         const uint8_t *mask_at = (const uint8_t *)w->bitmap + panel * panel_bitmap_bytes(k, w->type);
         uint64_t set = 0;
         for (size_t group = 0; group < groups(k, w->type); group++, mask_at += mask_bytes(w->type)) {

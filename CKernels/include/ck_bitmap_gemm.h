@@ -30,10 +30,13 @@ typedef struct {
 size_t ck_bitmap_bytes(size_t n, size_t k, ck_type type);     // 0 when the size overflows
 size_t ck_bitmap_values_bytes(uint64_t count, ck_type type);  // 0 when the size overflows
 
+// Whether no value is NaN or infinity; only such bf16 weights are packed.
+int ck_bf16_all_finite(const uint16_t *values, size_t count);
 // Pass 1 counts each panel's non-zeros into counts[panel - panel_begin]; the caller sums them into offsets.
 void ck_bitmap_count(const void *w, size_t w_stride, ck_type type, size_t n, size_t k, size_t panel_begin, size_t panel_end,
                      uint64_t *counts);
 // Pass 2 writes the bitmap, values and (int8) row sums of a range of panels. w_stride in elements.
+// Nothing beyond the values of these panels is written, so threads may pack ranges at once.
 void ck_bitmap_pack(const void *w, size_t w_stride, ck_type type, size_t n, size_t k, size_t panel_begin, size_t panel_end,
                     const uint64_t *offsets, void *bitmap, void *values, int32_t *_Nullable row_sum);
 void ck_bitmap_unpack(const ck_bitmap_weights *w, size_t n, size_t k, size_t panel_begin, size_t panel_end, void *target,

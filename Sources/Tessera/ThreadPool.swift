@@ -95,6 +95,15 @@ public final class ThreadPool: @unchecked Sendable {
     withExtendedLifetime(self) {}
   }
 
+  /// `run` on a pool, or one part after the other on the calling thread, worker 0, where there is none.
+  package static func run(parts: Int, on pool: ThreadPool?, _ body: (_ part: Int, _ worker: Int) -> Void) {
+    if let pool {
+      pool.run(parts: parts, body)
+    } else {
+      for part in 0..<parts { body(part, 0) }
+    }
+  }
+
   /// Sends the workers to sleep without waiting for the end of their spin; the next `run` wakes them.
   ///
   /// Call it when a burst of work is over, such as the generation of a text.

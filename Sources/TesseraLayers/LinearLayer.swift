@@ -72,9 +72,14 @@ public struct DenseLinear: PackedLinearLayer {
 
   public init(weights: DenseWeights) { self.weights = weights }
 
-  /// - Parameter weights: `outputs * inputs` elements, row after row.
+  /// - Parameters:
+  ///   - weights: `outputs * inputs` elements, row after row.
+  ///   - bias: `outputs` numbers or nil.
+  ///   - executor: whose threads pack; nil leaves it to the calling one. The result is the same.
   /// - Throws: `TesseraError.invalidShape`, `sizeMismatch`, `outOfMemory`.
-  public init(_ weights: Span<BFloat16>, outputs: Int, inputs: Int, bias: [Float]? = nil) throws(TesseraError) {
-    self.weights = try DenseWeights(packing: weights, outputs: outputs, inputs: inputs, bias: bias)
+  public init(
+    _ weights: Span<BFloat16>, outputs: Int, inputs: Int, bias: [Float]? = nil, on executor: Executor? = nil
+  ) throws(TesseraError) {
+    self.weights = try DenseWeights(packing: weights, outputs: outputs, inputs: inputs, bias: bias, on: executor?.pool)
   }
 }

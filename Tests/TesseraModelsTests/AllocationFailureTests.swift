@@ -29,7 +29,7 @@
         #expect(throws: TesseraError.outOfMemory(bytes: 16 << 20 + 64)) {
           try BitmapWeights(packing: weights.span, outputs: outputs, inputs: inputs)
         }
-        #expect(throws: TesseraError.outOfMemory(bytes: 8 << 20)) {
+        #expect(throws: TesseraError.outOfMemory(bytes: 8 << 20 + 64)) {
           try BitmapWeights(quantizing: weights.span, outputs: outputs, inputs: inputs)
         }
         #expect(throws: TesseraError.outOfMemory(bytes: 16 << 20)) {

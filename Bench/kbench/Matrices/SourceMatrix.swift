@@ -66,13 +66,14 @@ struct SourceMatrix {
     let sparsity = choice.sparsity
     switch choice.format {
     case .bf16:
-      return try DenseWeights(packing: values.span, outputs: shape.outputs, inputs: shape.inputs)
+      return try DenseWeights(packing: values.span, outputs: shape.outputs, inputs: shape.inputs, on: executor.pool)
     case .bitmapBF16:
       let sparse = try pruned(sparsity ?? 0, seed: seed, on: executor)
-      return try BitmapWeights(packing: sparse.values.span, outputs: shape.outputs, inputs: shape.inputs)
+      return try BitmapWeights(packing: sparse.values.span, outputs: shape.outputs, inputs: shape.inputs, on: executor.pool)
     case .bitmapInt8:
-      let sparse = try pruned(sparsity ?? 0, seed: seed, on: executor).values.map { Float($0) }
-      return try BitmapWeights(quantizing: sparse.span, outputs: shape.outputs, inputs: shape.inputs)
+      let sparse = try pruned(sparsity ?? 0, seed: seed, on: executor)
+      return try BitmapWeights(
+        quantizing: sparse.values.span, outputs: shape.outputs, inputs: shape.inputs, on: executor.pool)
     default:
       return try Code4Weights(random: choice, shape: shape, seed: seed, on: executor.pool)
     }

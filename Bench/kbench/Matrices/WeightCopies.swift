@@ -54,11 +54,11 @@ final class WeightCopies {
   ) throws(TesseraError) -> [any CopyableWeights] {
     let parts = original.parts
     let stride = stride(of: original)
-    let workers = min(pool.threadCount, original.panelCount)
+    let shares = PanelShares(of: original, threads: pool.threadCount)
     let arena = try MemoryRegion(byteCount: stride * count) { memory in
       // The split of Executor.multiply: the first thread to write a page decides where it lies.
-      pool.run(parts: workers) { worker, _ in
-        let panels = original.panels(part: worker, of: workers)
+      pool.run(parts: shares.count) { share, _ in
+        let panels = shares.panels(share: share, of: original)
         for copy in 0..<count {
           write(panels, of: parts, to: UnsafeMutableRawBufferPointer(rebasing: memory[(copy * stride)...]))
         }

@@ -46,6 +46,11 @@ public final class MemoryRegion: @unchecked Sendable {
     if case .allocation(let pages) = owner { pages.unmap() }
   }
 
+  /// For whoever has just made the region and shown it to nobody: packers write parts that their initialisers already hold.
+  func unfrozen<Element: BitwiseCopyable>(as _: Element.Type) -> UnsafeMutablePointer<Element> {
+    UnsafeMutableRawPointer(mutating: base).assumingMemoryBound(to: Element.self)
+  }
+
   /// All of it. Valid while this object lives.
   public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: byteCount) }
 }

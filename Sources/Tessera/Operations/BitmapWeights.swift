@@ -21,75 +21,6 @@ public struct BitmapWeights: PackedWeights {
   /// The longest int8 rows whose sums fit an Int32 whatever the codes are: 128 * 127 * 131,071 < 2^31.
   public static let mostInt8Inputs = 131_071
 
-  /// Packs a row-major matrix of bfloat16; an element is stored when any bit of it is set, so -0 survives.
-  /// - Parameters:
-  ///   - weights: `outputs * inputs` elements, row after row, all finite.
-  ///   - bias: `outputs` numbers or nil.
-  /// - Throws: `invalidShape`, `sizeMismatch`, `nonFiniteWeight`, `outOfMemory`.
-  public init(packing weights: Span<BFloat16>, outputs: Int, inputs: Int, bias: [Float]? = nil) throws(TesseraError) {
-    try checkShape("bitmap weights", rows: outputs, columns: inputs)
-    guard weights.count == outputs * inputs else {
-      throw .sizeMismatch(what: "bitmap weights", expected: outputs * inputs, got: weights.count)
-    }
-    for index in weights.indices where !weights[index].isFinite {
-      throw .nonFiniteWeight(row: index / inputs, column: index % inputs)
-    }
-    let bias = try biasRegion(bias, outputs: outputs)
-    self = try weights.withUnsafeBytes { source throws(TesseraError) in
-      try BitmapWeights(source: source, type: .CK_BF16, outputs: outputs, inputs: inputs, rowScale: nil, bias: bias)
-    }
-  }
-
-  /// Quantises a row-major matrix to int8, each row symmetrically with step max|row| / 127, and packs what is not 0 afterwards.
-  /// - Throws: as `init(packing:)`; `invalidShape` also for more than `mostInt8Inputs` inputs.
-  public init(quantizing weights: Span<Float>, outputs: Int, inputs: Int, bias: [Float]? = nil) throws(TesseraError) {
-    try checkInt8(weights.count, outputs: outputs, inputs: inputs)
-    for index in weights.indices where !weights[index].isFinite {
-      throw .nonFiniteWeight(row: index / inputs, column: index % inputs)
-    }
-    self = try weights.withUnsafeBufferPointer { source throws(TesseraError) in
-      guard let source = source.baseAddress else { preconditionFailure("a matrix without elements passed its shape check") }
-      return try BitmapWeights(outputs: outputs, inputs: inputs, bias: bias) { row, codes in
-        ck_x_quantize_f32(source + row * inputs, inputs, inputs, codes)
-      }
-    }
-  }
-
-  /// The same for weights that are bfloat16 already.
-  public init(quantizing weights: Span<BFloat16>, outputs: Int, inputs: Int, bias: [Float]? = nil) throws(TesseraError) {
-    try checkInt8(weights.count, outputs: outputs, inputs: inputs)
-    for index in weights.indices where !weights[index].isFinite {
-      throw .nonFiniteWeight(row: index / inputs, column: index % inputs)
-    }
-    self = try weights.withUnsafeBytes { source throws(TesseraError) in
-      guard let source = source.baseAddress?.assumingMemoryBound(to: UInt16.self) else {
-        preconditionFailure("a matrix without elements passed its shape check")
-      }
-      return try BitmapWeights(outputs: outputs, inputs: inputs, bias: bias) { row, codes in
-        ck_x_quantize_bf16(source + row * inputs, inputs, inputs, codes)
-      }
-    }
-  }
-
-  /// - Parameter quantize: writes the codes of a row and returns what one step of it is worth.
-  private init(
-    outputs: Int, inputs: Int, bias: [Float]?, quantize: (_ row: Int, _ codes: UnsafeMutablePointer<Int8>) -> Float
-  ) throws(TesseraError) {
-    var memory = ScratchBuffer()
-    try memory.reserve(byteCount: outputs * inputs)
-    guard let codes = memory.base?.bindMemory(to: Int8.self, capacity: outputs * inputs) else {
-      preconditionFailure("no memory for \(outputs) x \(inputs) codes")
-    }
-    let scales = try MemoryRegion(byteCount: outputs * 4) { bytes in
-      let scale = bytes.bindMemory(to: Float.self)
-      for row in 0..<outputs { scale[row] = quantize(row, codes + row * inputs) }
-    }
-    let bias = try biasRegion(bias, outputs: outputs)
-    try self.init(
-      source: UnsafeRawBufferPointer(start: codes, count: outputs * inputs), type: .CK_INT8, outputs: outputs, inputs: inputs,
-      rowScale: scales, bias: bias)
-  }
-
   /// Takes over parts that are packed already, as a mapped file holds them, and checks everything that kernels rely on: sizes,
   /// alignment, popcounts against offsets, bits beyond the matrix, row sums. One pass over the bitmap.
   /// - Throws: `invalidShape`, `sizeMismatch`, `corruptWeights` with the first wrong panel.
@@ -124,32 +55,8 @@ public struct BitmapWeights: PackedWeights {
     }
   }
 
-  private init(
-    source: UnsafeRawBufferPointer, type: ck_type, outputs: Int, inputs: Int, rowScale: MemoryRegion?, bias: MemoryRegion?
-  ) throws(TesseraError) {
-    let panels = ck_panels(outputs)
-    guard let source = source.baseAddress else { preconditionFailure("a matrix without elements passed its shape check") }
-    let offsets = try MemoryRegion(byteCount: (panels + 1) * 8) { bytes in
-      let offset = bytes.bindMemory(to: UInt64.self)
-      guard let first = offset.baseAddress else { return }
-      ck_bitmap_count(source, inputs, type, outputs, inputs, 0, panels, first + 1)
-      for panel in 0..<panels { offset[panel + 1] += offset[panel] }
-    }
-    let offset = offsets.base.assumingMemoryBound(to: UInt64.self)
-    let rowSum = type == .CK_INT8 ? try MemoryRegion(byteCount: outputs * 4) { _ in } : nil
-    let bitmap = try MemoryRegion(byteCount: ck_bitmap_bytes(outputs, inputs, type)) { _ in }
-    let values = try MemoryRegion(byteCount: ck_bitmap_values_bytes(offset[panels], type)) { _ in }
-    // The regions are ours and nobody has seen them yet, so writing them here still comes before they are frozen.
-    ck_bitmap_pack(
-      source, inputs, type, outputs, inputs, 0, panels, offset, UnsafeMutableRawPointer(mutating: bitmap.base),
-      UnsafeMutableRawPointer(mutating: values.base),
-      rowSum.map { UnsafeMutableRawPointer(mutating: $0.base).assumingMemoryBound(to: Int32.self) })
-    self.init(
-      format: type == .CK_INT8 ? .bitmapInt8 : .bitmapBF16, bitmap: bitmap, values: values, offsets: offsets,
-      rowScale: rowScale, rowSum: rowSum, outputs: outputs, inputs: inputs, bias: bias)
-  }
-
-  private init(
+  /// Parts that are known to fit each other.
+  init(
     format: WeightFormat, bitmap: MemoryRegion, values: MemoryRegion, offsets: MemoryRegion, rowScale: MemoryRegion?,
     rowSum: MemoryRegion?, outputs: Int, inputs: Int, bias: MemoryRegion?
   ) {
@@ -224,15 +131,8 @@ public struct BitmapWeights: PackedWeights {
   }
 }
 
-private func checkInt8(_ count: Int, outputs: Int, inputs: Int) throws(TesseraError) {
-  try checkShape("bitmap weights", rows: outputs, columns: inputs)
-  try checkInt8Inputs(outputs: outputs, inputs: inputs)
-  guard count == outputs * inputs else {
-    throw .sizeMismatch(what: "bitmap weights", expected: outputs * inputs, got: count)
-  }
-}
-
-private func checkInt8Inputs(outputs: Int, inputs: Int) throws(TesseraError) {
+/// Rows whose sums fit an Int32.
+func checkInt8Inputs(outputs: Int, inputs: Int) throws(TesseraError) {
   guard inputs <= BitmapWeights.mostInt8Inputs else {
     throw .invalidShape(what: "int8 weights of more than \(BitmapWeights.mostInt8Inputs) inputs", rows: outputs, columns: inputs)
   }

@@ -15,8 +15,12 @@ public struct DenseWeights: PackedWeights {
   /// - Parameters:
   ///   - weights: `outputs * inputs` elements, row after row. Any values, NaN included: dense weights are not inspected.
   ///   - bias: `outputs` numbers or nil.
+  ///   - pool: whose threads pack, each the panels that it will read; best the executor's own. nil leaves it to the calling
+  ///     thread. The bytes are the same.
   /// - Throws: `invalidShape`, `sizeMismatch`, `outOfMemory`.
-  public init(packing weights: Span<BFloat16>, outputs: Int, inputs: Int, bias: [Float]? = nil) throws(TesseraError) {
+  public init(
+    packing weights: Span<BFloat16>, outputs: Int, inputs: Int, bias: [Float]? = nil, on pool: ThreadPool? = nil
+  ) throws(TesseraError) {
     try checkShape("dense weights", rows: outputs, columns: inputs)
     guard weights.count == outputs * inputs else {
       throw .sizeMismatch(what: "dense weights", expected: outputs * inputs, got: weights.count)
@@ -24,12 +28,19 @@ public struct DenseWeights: PackedWeights {
     self.outputs = outputs
     self.inputs = inputs
     self.bias = try biasRegion(bias, outputs: outputs)
-    values = try weights.withUnsafeBytes { source throws(TesseraError) in
-      try MemoryRegion(byteCount: ck_dense_packed_bytes(outputs, inputs)) { target in
-        guard let source = source.baseAddress, let target = target.baseAddress else { return }
-        ck_dense_pack(
-          source.assumingMemoryBound(to: UInt16.self), inputs, outputs, inputs, 0, ck_panels(outputs),
-          target.assumingMemoryBound(to: UInt16.self))
+    values = try MemoryRegion(byteCount: ck_dense_packed_bytes(outputs, inputs)) { _ in }
+    pack(weights, on: pool)
+  }
+
+  /// Fills `values`, which is ours and unseen: writing it here still comes before it is frozen.
+  private func pack(_ weights: Span<BFloat16>, on pool: ThreadPool?) {
+    let target = UnsafeMutableRawPointer(mutating: values.base).assumingMemoryBound(to: UInt16.self)
+    let shares = PanelShares(of: self, threads: pool?.threadCount ?? 1)
+    weights.withUnsafeBytes { source in
+      guard let source = source.baseAddress?.assumingMemoryBound(to: UInt16.self) else { return }
+      ThreadPool.run(parts: shares.count, on: pool) { share, _ in
+        let panels = shares.panels(share: share, of: self)
+        ck_dense_pack(source, inputs, outputs, inputs, panels.lowerBound, panels.upperBound, target)
       }
     }
   }

@@ -122,31 +122,15 @@ public final class Executor: Sendable {
       } else {
         pool.run(parts: rows) { row, _ in activations.fill(row: row, from: x) }
       }
-      let group = rows > Executor.decodingRows ? Executor.blockPanels : Executor.groupPanels
-      let shares = min(pool.threadCount, weights.panelCount)
-      let chunks = chunkCount(of: weights, shares: shares, group: group)
+      let shares = PanelShares(of: weights, threads: pool.threadCount, rows: rows)
       schedule.restart()
-      pool.run(parts: shares) { part, worker in
-        while let (share, chunk) = schedule.next(for: part, shares: shares, chunks: chunks) {
-          let panels = weights.panels(part: share * chunks + chunk, of: shares * chunks, group: chunks > 1 ? group : 1)
+      pool.run(parts: shares.count) { part, worker in
+        while let (share, chunk) = schedule.next(for: part, shares: shares.count, chunks: shares.chunks) {
+          let panels = shares.panels(share: share, chunk: chunk, of: weights)
           if !panels.isEmpty { weights.run(variant, call, panels: panels, scratch: scratch[worker]) }
         }
       }
     }
-  }
-
-  /// A chunk is worth a kernel's start from here on: some 10 us of reading.
-  private static let chunkBytes = 64 << 10
-  /// The AMX kernels take 4 panels at a time up to this many rows, blocks of 8 beyond (CKernels/support/gemm_amx.h); chunks of
-  /// whole groups let them.
-  private static let decodingRows = 64
-  private static let groupPanels = 4
-  private static let blockPanels = 8
-
-  /// Chunks per share: enough that the slowest thread ends close to the others, as few as the kernels' groups want.
-  private func chunkCount(of weights: some PackedWeights, shares: Int, group: Int) -> Int {
-    guard shares > 1 else { return 1 }
-    return max(1, min(weights.byteCount / shares / Executor.chunkBytes, weights.panelCount / shares / group, 16))
   }
 }
 

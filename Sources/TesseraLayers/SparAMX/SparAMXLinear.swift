@@ -35,7 +35,7 @@ public struct SparAMXLinear: PackedLinearLayer {
   ///   - bias: `outputs` numbers or nil.
   ///   - pruning: what to set to 0 first; nil when the matrix has its zeros already.
   ///   - values: bfloat16 keeps what pruning leaves bit for bit, int8 rounds it.
-  ///   - executor: whose threads prune; nil leaves it to the calling one. The result is the same.
+  ///   - executor: whose threads prune and pack; nil leaves it to the calling one. The result is the same.
   /// - Throws: `TesseraError.invalidShape`, `sizeMismatch`, `nonFiniteWeight`, `invalidSparsity`, `invalidActivationNorm`,
   ///   `outOfMemory`.
   public init(
@@ -43,21 +43,22 @@ public struct SparAMXLinear: PackedLinearLayer {
     values: ValueType = .bf16, on executor: Executor? = nil
   ) throws(TesseraError) {
     guard let pruning else {
-      try self.init(packing: weights, outputs: outputs, inputs: inputs, bias: bias, values: values)
+      try self.init(packing: weights, outputs: outputs, inputs: inputs, bias: bias, values: values, on: executor)
       return
     }
     let pruned = try pruning.pruned(weights, outputs: outputs, inputs: inputs, on: executor)
-    try self.init(packing: pruned.span, outputs: outputs, inputs: inputs, bias: bias, values: values)
+    try self.init(packing: pruned.span, outputs: outputs, inputs: inputs, bias: bias, values: values, on: executor)
   }
 
   private init(
-    packing weights: Span<BFloat16>, outputs: Int, inputs: Int, bias: [Float]?, values: ValueType
+    packing weights: Span<BFloat16>, outputs: Int, inputs: Int, bias: [Float]?, values: ValueType, on executor: Executor?
   ) throws(TesseraError) {
+    let pool = executor?.pool
     switch values {
     case .bf16:
-      self.weights = try BitmapWeights(packing: weights, outputs: outputs, inputs: inputs, bias: bias)
+      self.weights = try BitmapWeights(packing: weights, outputs: outputs, inputs: inputs, bias: bias, on: pool)
     case .int8:
-      self.weights = try BitmapWeights(quantizing: weights, outputs: outputs, inputs: inputs, bias: bias)
+      self.weights = try BitmapWeights(quantizing: weights, outputs: outputs, inputs: inputs, bias: bias, on: pool)
     }
   }
 
