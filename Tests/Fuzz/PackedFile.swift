@@ -20,6 +20,7 @@ public func fuzzPackedFile(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt 
     case let weights as DenseWeights: _ = weights.unpacked()
     case let weights as BitmapWeights where weights.format == .bitmapInt8: _ = weights.unpackedInt8()
     case let weights as BitmapWeights: _ = weights.unpackedBFloat16()
+    case let weights as Code4Weights: _ = weights.dequantized()
     default: preconditionFailure("weights of an unknown kind")
     }
   }

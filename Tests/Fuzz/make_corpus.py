@@ -51,11 +51,22 @@ def packed_files():
         "row_scale": ("F32", 4, struct.pack("<f", 0.5)),
         "row_sum": ("I32", 4, struct.pack("<i", 2)),
         "bias": ("F32", 4, struct.pack("<f", 1))})
+    razer = ("razer-g16", 1, 4, 4, {
+        "codes": ("U8", 1, bytes([0x21, 0x83, 0x08, 0x0F]) + bytes(508)),
+        "scales": ("U8", 1, bytes([0x98]) + bytes(63)),
+        "tensor_scale": ("F32", 4, struct.pack("<f", 0.5)),
+        "special_values": ("F32", 4, struct.pack("<4f", 5, -5, 8, -8))})
+    halves = ("int4-g128", 1, 4, 4, {
+        "codes": ("U8", 1, bytes([0x21, 0x83, 0x08, 0x0F]) + bytes(508)),
+        "scales": ("F16", 2, struct.pack("<H", 0x3C00) + bytes(30)),
+        "tensor_scale": ("F32", 4, struct.pack("<f", 1))})
     plain = ("plain-f32", 1, 2, 2, {"values": ("F32", 4, struct.pack("<ff", 1, 2))})
     yield "empty", packed({})
     yield "dense", packed({"w": dense})
     yield "sparse", packed({"w": sparse})
     yield "quantised", packed({"w": quantised})
+    yield "razer", packed({"w": razer})
+    yield "int4", packed({"w": halves})
     yield "all", packed({"d": dense, "s": sparse, "q": quantised, "p": plain}, {"model": "m"})
     huge = ("bitmap-bf16", 1 << 32, 1 << 31, 2, sparse[4])
     yield "huge", packed({"w": huge})

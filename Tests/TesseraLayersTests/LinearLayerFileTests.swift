@@ -15,7 +15,18 @@ import Testing
     let dense = try DenseLinear(matrix.span, outputs: outputs, inputs: inputs, bias: bias)
     let bf16 = try SparAMXLinear(matrix.span, outputs: outputs, inputs: inputs, pruning: half)
     let int8 = try SparAMXLinear(matrix.span, outputs: outputs, inputs: inputs, bias: bias, pruning: half, values: .int8)
-    return [dense, bf16, int8]
+    return [dense, bf16, int8, try razer(.razerG16, bias: bias), try razer(.int4G128, bias: nil)]
+  }
+
+  private static func razer(_ format: WeightFormat, bias: [Float]?) throws -> RaZeRLinear {
+    let code4 = try #require(format.code4)
+    let groups = (inputs - 1) / code4.group + 1
+    let codes = (0..<outputs * inputs).map { UInt8(truncatingIfNeeded: $0 &* 7 >> 2) & 15 }
+    let scales: [UInt16] = (0..<outputs * groups).map { code4.scale.byteCount == 1 ? UInt16($0 * 11 % 256) : 0x3000 + UInt16($0 % 2000) }
+    return RaZeRLinear(
+      weights: try Code4Weights(
+        packing: codes.span, scales: scales.span, tensorScale: 0.125, format: format, outputs: outputs, inputs: inputs,
+        specialValues: code4.specialValues.isEmpty ? nil : [7, -7, 5, -5], bias: bias))
   }
 
   private func written(_ layers: [any PackedLinearLayer]) throws -> String {

@@ -4,7 +4,7 @@ extension Code4Weights {
   /// A prefix of the packed matrix, or of each of its blocks, without copying and without quantising again: the result equals the
   /// product with the dropped inputs set to 0, without the dropped outputs, bit for bit.
   ///
-  /// A matrix of 8 heads of 128 outputs is cut to 96 outputs of each by `prefix(outputs: 96, of: 8)`; x of a matrix whose inputs
+  /// A matrix of 8 heads of 128 outputs is cut to 96 outputs of each by `prefix(outputs: 96, outputBlocks: 8)`; x of a matrix whose inputs
   /// are cut in blocks holds the kept inputs of each block, one block after the other.
   /// - Parameters:
   ///   - outputs: how many outputs of each block to keep; nil keeps all. With more than one block a multiple of 16.
@@ -13,7 +13,7 @@ extension Code4Weights {
   ///   - inputBlocks: how many equal blocks the packed inputs fall into. With more than one their size is a multiple of 64.
   /// - Throws: `invalidPrefix` when the blocks do not divide the matrix or the prefix is empty or does not fit.
   public func prefix(
-    outputs: Int? = nil, of outputBlocks: Int = 1, inputs: Int? = nil, of inputBlocks: Int = 1
+    outputs: Int? = nil, outputBlocks: Int = 1, inputs: Int? = nil, inputBlocks: Int = 1
   ) throws(TesseraError) -> Code4Weights {
     let (blockOutputs, keptOutputs) = try checkPrefix(
       "outputs", outputs, of: outputBlocks, packed: packedOutputs, multiple: Int(CK_PANEL_ROWS), keptMultiple: 16)
