@@ -22,7 +22,9 @@ import Testing
     let code4 = try #require(format.code4)
     let groups = (inputs - 1) / code4.group + 1
     let codes = (0..<outputs * inputs).map { UInt8(truncatingIfNeeded: $0 &* 7 >> 2) & 15 }
-    let scales: [UInt16] = (0..<outputs * groups).map { code4.scale.byteCount == 1 ? UInt16($0 * 11 % 256) : 0x3000 + UInt16($0 % 2000) }
+    let scales: [UInt16] = (0..<outputs * groups).map {
+      code4.scale.byteCount == 1 ? UInt16($0 * 11 % 256) : 0x3000 + UInt16($0 % 2000)
+    }
     return RaZeRLinear(
       weights: try Code4Weights(
         packing: codes.span, scales: scales.span, tensorScale: 0.125, format: format, outputs: outputs, inputs: inputs,

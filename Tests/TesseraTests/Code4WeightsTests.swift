@@ -203,8 +203,9 @@ private struct Float16Bits {
     #expect(throws: TesseraError.sizeMismatch(what: "codes", expected: 60, got: 40)) {
       try random.weights(outputs: 3, inputs: 20)
     }
+    let codes = Array(random.codes.prefix(32))
     #expect(throws: TesseraError.sizeMismatch(what: "scales", expected: 2, got: 4)) {
-      try Code4Weights(packing: random.codes.prefix(32).span, scales: random.scales.span, format: .razerG16, outputs: 2, inputs: 16)
+      try Code4Weights(packing: codes.span, scales: random.scales.span, format: .razerG16, outputs: 2, inputs: 16)
     }
     #expect(throws: TesseraError.invalidShape(what: "4-bit weights", rows: 0, columns: 20)) {
       try random.weights(outputs: 0, inputs: 20)
@@ -220,7 +221,9 @@ private struct Float16Bits {
     }
   }
 
-  @Test(arguments: [(WeightFormat.int4G32, 0x7C00), (.int4G32, 0xFE00), (.razerG128, 0x7C03), (.nvfp4, 0x7F), (.nvfp4, 0xFF)])
+  @Test(
+    arguments: [(WeightFormat.int4G32, 0x7C00), (.int4G32, 0xFE00), (.razerG128, 0x7C03), (.nvfp4, 0x7F), (.nvfp4, 0xFF)]
+      as [(WeightFormat, UInt16)])
   func refusesAScaleThatIsNotFinite(format: WeightFormat, bits: UInt16) throws {
     let (n, k) = (40, 20)
     let random = try RandomCodes(format, outputs: n, inputs: k)
@@ -274,7 +277,9 @@ private struct Prefix: Sendable, CustomTestStringConvertible {
       for rows in [1, 3, 17] {
         let x = (0..<rows * inputs.count).map { _ in Float.random(in: -1...1, using: &generator) }
         var spread = [Float](repeating: 0, count: rows * k)
-        for row in 0..<rows { for (place, input) in inputs.enumerated() { spread[row * k + input] = x[row * inputs.count + place] } }
+        for row in 0..<rows {
+          for (place, input) in inputs.enumerated() { spread[row * k + input] = x[row * inputs.count + place] }
+        }
         for variant in KernelVariant.all(for: format, activations: activations) where executor.selection.allows(variant) {
           let expected = try multiply(executor, spread, rows, whole, variant)
           let got = try multiply(executor, x, rows, view, variant)
@@ -298,7 +303,8 @@ private struct Prefix: Sendable, CustomTestStringConvertible {
   func compactingKeepsTheNumbers(format: WeightFormat) throws {
     let random = try RandomCodes(format, outputs: Self.n, inputs: Self.k)
     let bias = (0..<Self.n).map { Float($0) }
-    let view = try random.weights(outputs: Self.n, inputs: Self.k, bias: bias).prefix(outputs: 16, outputBlocks: 3, inputs: 64, inputBlocks: 3)
+    let view = try random.weights(outputs: Self.n, inputs: Self.k, bias: bias).prefix(
+      outputs: 16, outputBlocks: 3, inputs: 64, inputBlocks: 3)
     let compact = try view.compacted()
     #expect(compact.isWhole)
     #expect(compact.dequantized() == view.dequantized())
@@ -330,7 +336,8 @@ private struct Prefix: Sendable, CustomTestStringConvertible {
   private func refusesWhatIsNoPrefix(prefix: Prefix, culprit: String) throws {
     let whole = try RandomCodes(.razerG16, outputs: Self.n, inputs: Self.k).weights(outputs: Self.n, inputs: Self.k)
     let error = #expect(throws: TesseraError.self) {
-      try whole.prefix(outputs: prefix.outputs, outputBlocks: prefix.outputBlocks, inputs: prefix.inputs, inputBlocks: prefix.inputBlocks)
+      try whole.prefix(
+        outputs: prefix.outputs, outputBlocks: prefix.outputBlocks, inputs: prefix.inputs, inputBlocks: prefix.inputBlocks)
     }
     guard case .invalidPrefix(let what, _, _, _) = error else {
       Issue.record("\(String(describing: error))")
