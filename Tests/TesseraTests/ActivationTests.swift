@@ -109,4 +109,16 @@ internal import Testing
     #expect(row.result == 0)
     #expect(row.target == [Int8](repeating: 0, count: 64))
   }
+
+  /// A level caps the conversions of x as it caps the kernels, and so does what a machine lacks.
+  @Test(arguments: [nil, "scalar", "avx2", "avx512", "avx512bf16", "amx"], [InstructionSet](arrayLiteral: [], .avx2, everything))
+  func conversionsKeepToTheLevel(level: String?, features: InstructionSet) throws {
+    let selection = KernelSelection(features: features, level: try level.map { try ISALevel($0) })
+    let chosen = InstructionSet(rawValue: activationConverter(for: selection).isa)
+    #expect(features.isSuperset(of: chosen))
+    let hasVectorForm = KernelVariant.all.contains { $0.isaTag == "avx2" }
+    #expect(chosen == (hasVectorForm && level != "scalar" && features.contains(.avx2) ? .avx2 : []))
+  }
+
+  private static let everything = InstructionSet([.avx2, .avx512, .avx512vbmi2, .avx512bf16, .amxtile, .amxbf16])
 }

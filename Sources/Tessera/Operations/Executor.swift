@@ -40,7 +40,7 @@ public final class Executor: Sendable {
     pool = try ThreadPool(threads: threads, cpus: machine.cpusForThreads(threads))
     workspace = Mutex(Workspace())
     schedule = PanelSchedule(threads: threads)
-    converter = activationConverter(for: machine.instructionSets)
+    converter = activationConverter(for: selection)
   }
 
   /// y = x W^T + bias.

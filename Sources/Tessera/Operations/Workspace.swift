@@ -73,8 +73,9 @@ enum MatrixOutput {
   }
 }
 
-/// The widest conversions that a machine with these features can run.
-func activationConverter(for features: InstructionSet) -> ck_x_converter {
+/// The widest conversions that the features can run and the level allows. All give the same bits.
+func activationConverter(for selection: KernelSelection) -> ck_x_converter {
+  let features = selection.level.map { selection.features.capped(to: $0) } ?? selection.features
   var count = 0
   let converters = UnsafeBufferPointer(start: ck_x_converters(&count), count: count)
   guard let chosen = converters.first(where: { features.isSuperset(of: InstructionSet(rawValue: $0.isa)) }) else {
