@@ -10,6 +10,8 @@ let swiftFlags: [SwiftSetting] = [
 
 let package = Package(
   name: "Tessera",
+  // Atomics and Mutex come with these systems; Span works on older ones too. Linux has no such floor.
+  platforms: [.macOS(.v15), .iOS(.v18), .tvOS(.v18), .watchOS(.v11), .visionOS(.v2)],
   products: [
     .library(name: "CKernels", targets: ["CKernels"]),
     .library(name: "Tessera", targets: ["Tessera"]),
