@@ -3,18 +3,10 @@ internal import Tessera
 
 /// Packed weights whose bytes can be moved to other memory.
 protocol CopyableWeights: PackedWeights {
-  /// Everything a kernel reads but the bias, in the order that `init(copy:of:)` takes.
-  var parts: [WeightPart] { get }
+  /// - Parameter parts: copies of the original's `parts`, in their order.
   init(copy parts: [MemoryRegion], of original: Self) throws(TesseraError)
   /// The weights that `panels` stand for, row after row.
   func dequantized(panels: Range<Int>) -> [Double]
-}
-
-/// A region of packed weights, and where each panel's share of it begins.
-struct WeightPart {
-  let region: MemoryRegion
-  /// For 0 ... panelCount.
-  let offset: (_ panel: Int) -> Int
 }
 
 /// Copies of one packed matrix in distinct memory, each written by the threads that will read it.
@@ -89,19 +81,6 @@ final class WeightCopies {
 }
 
 extension PackedWeights {
-  /// A part whose panels all have the same size.
-  func evenPart(_ region: MemoryRegion) -> WeightPart {
-    let panelBytes = region.byteCount / panelCount
-    return WeightPart(region: region) { $0 * panelBytes }
-  }
-
-  /// A part of one number for each row of W.
-  func rowPart(_ region: MemoryRegion) -> WeightPart {
-    let rowBytes = region.byteCount / outputs
-    let rows = outputs
-    return WeightPart(region: region) { min($0 * Int(CK_PANEL_ROWS), rows) * rowBytes }
-  }
-
   /// The rows of W that panels hold.
   func rows(of panels: Range<Int>) -> Range<Int> {
     panels.lowerBound * Int(CK_PANEL_ROWS)..<min(panels.upperBound * Int(CK_PANEL_ROWS), outputs)
@@ -109,8 +88,6 @@ extension PackedWeights {
 }
 
 extension DenseWeights: CopyableWeights {
-  var parts: [WeightPart] { [evenPart(values)] }
-
   init(copy parts: [MemoryRegion], of original: DenseWeights) throws(TesseraError) {
     try self.init(packed: parts[0], outputs: original.outputs, inputs: original.inputs)
   }
@@ -125,19 +102,6 @@ extension DenseWeights: CopyableWeights {
 }
 
 extension BitmapWeights: CopyableWeights {
-  var parts: [WeightPart] {
-    let offset = offsets.base.assumingMemoryBound(to: UInt64.self)
-    let valueBytes = format == .bitmapInt8 ? 1 : 2
-    let last = panelCount
-    let valueCount = values.byteCount
-    return [
-      evenPart(bitmap),
-      // The zeros behind the values belong to the last panel, as does the last offset.
-      WeightPart(region: values) { $0 == last ? valueCount : Int(offset[$0]) * valueBytes },
-      WeightPart(region: offsets) { ($0 == last ? last + 1 : $0) * MemoryLayout<UInt64>.stride },
-    ] + [rowScale, rowSum].compactMap { $0 }.map(rowPart)
-  }
-
   init(copy parts: [MemoryRegion], of original: BitmapWeights) throws(TesseraError) {
     try self.init(
       packedFormat: original.format, bitmap: parts[0], values: parts[1], offsets: parts[2],
@@ -165,8 +129,6 @@ extension BitmapWeights: CopyableWeights {
 }
 
 extension Code4Weights: CopyableWeights {
-  var parts: [WeightPart] { [evenPart(codes), evenPart(scales)] }
-
   init(copy parts: [MemoryRegion], of original: Code4Weights) throws(TesseraError) {
     try self.init(
       packed: parts[0], scales: parts[1], tensorScale: original.tensorScale, format: original.format, outputs: original.outputs,

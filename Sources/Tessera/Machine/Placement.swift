@@ -26,9 +26,12 @@ public enum Placement {
   /// one when that node is full.
   ///
   /// A page that two ranges share belongs to the earlier one, so placing consecutive ranges places every page once.
+  /// - Parameter moving: whether pages that have been touched already move there, as far as the system can. Not those of files.
   /// - Returns: whether the system took the request.
   @discardableResult
-  public static func prefer(nodeOfCPU cpu: Int, for bytes: UnsafeMutableRawBufferPointer) -> Bool {
+  public static func prefer(
+    nodeOfCPU cpu: Int, for bytes: UnsafeMutableRawBufferPointer, moving: Bool = false
+  ) -> Bool {
     #if os(Linux) && Numa
       guard isAvailable, let base = bytes.baseAddress, let cpu = Int32(exactly: cpu) else { return false }
       let node = numa_node_of_cpu(cpu)
@@ -40,7 +43,8 @@ public enum Placement {
       var mask = [UInt](repeating: 0, count: mostNodes / UInt.bitWidth)
       mask[Int(node) / UInt.bitWidth] = 1 << (UInt(node) % UInt(UInt.bitWidth))
       // mbind itself, because numa_tonode_memory prints where a container forbids the call. Its count of bits is one too many.
-      return mbind(start, end - begin, Int32(MPOL_PREFERRED), mask, UInt(mostNodes) + 1, 0) == 0
+      let flags = moving ? UInt32(MPOL_MF_MOVE) : 0
+      return mbind(start, end - begin, Int32(MPOL_PREFERRED), mask, UInt(mostNodes) + 1, flags) == 0
     #else
       return false
     #endif

@@ -13,6 +13,11 @@ public final class MemoryRegion: @unchecked Sendable {
     case shared(any AnyObject & Sendable)
   }
 
+  /// Whether the pages are this region's own, and not a part of a mapped file or of another region.
+  package var isAllocation: Bool {
+    if case .allocation = owner { true } else { false }
+  }
+
   /// Allocates `byteCount` bytes of zeros, lets `fill` write them once, and freezes them.
   ///
   /// Pages are not touched before `fill` does, so the thread that fills a range decides its NUMA node.

@@ -15,6 +15,8 @@ public final class Executor: Sendable {
   private let workspace: Mutex<Workspace>
   private let schedule: PanelSchedule
   private let converter: ck_x_converter
+  /// Where the threads are pinned; nil when they are not.
+  private let cpus: [Int]?
 
   /// Starts the threads.
   /// - Parameters:
@@ -37,7 +39,8 @@ public final class Executor: Sendable {
     guard threads >= 1, threads <= machine.allowedCPUs.count else {
       throw .invalidThreadCount(requested: threads, allowed: machine.allowedCPUs.count)
     }
-    pool = try ThreadPool(threads: threads, cpus: machine.cpusForThreads(threads))
+    cpus = machine.cpusForThreads(threads)
+    pool = try ThreadPool(threads: threads, cpus: cpus)
     workspace = Mutex(Workspace())
     schedule = PanelSchedule(threads: threads)
     converter = activationConverter(for: selection)
@@ -92,6 +95,25 @@ public final class Executor: Sendable {
     if let xBase = x.baseAddress, let yBase = y.baseAddress.map({ UnsafeRawPointer($0) }) {
       guard xBase + x.count <= yBase || yBase + y.count <= xBase else { throw .overlappingMemory(what: "y") }
     }
+  }
+
+  /// Moves the memory of weights to the NUMA nodes of the threads that read it.
+  ///
+  /// Weights that were packed on this executor's pool lie there already, because each thread wrote first what it reads. This is
+  /// for those that one thread packed, or another pool. Nothing happens with one node, with threads that are not pinned, and to
+  /// weights in a mapped file, whose pages the page cache keeps wherever they were first read. It costs a copy of what moves; the
+  /// bytes stay the same, and other threads may go on reading them.
+  /// - Returns: whether the system took a request; it refuses ranges within one page.
+  @discardableResult
+  public func place(_ weights: some PackedWeights) -> Bool {
+    guard let cpus, machine.nodes.count > 1 else { return false }
+    let shares = PanelShares(of: weights, threads: pool.threadCount)
+    let requests = (0..<shares.count).flatMap { share in
+      shares.memory(ofShare: share, of: weights).map { bytes in
+        Placement.prefer(nodeOfCPU: cpus[share], for: UnsafeMutableRawBufferPointer(mutating: bytes), moving: true)
+      }
+    }
+    return requests.contains(true)
   }
 
   /// From this many rows on x is converted by all threads: a fork-join costs about as much as converting a row of 4096.

@@ -14,6 +14,9 @@ public protocol PackedWeights: Sendable {
   /// `outputs` floats added to each row of y, or nil.
   var bias: MemoryRegion? { get }
 
+  /// Everything that a multiplication reads but the bias, for placing and copying it panel by panel.
+  var parts: [WeightPart] { get }
+
   /// The weights of a tensor, using its parts in place after a check of everything that kernels rely on.
   /// - Throws: `WeightFileError.unsupportedType` when the tensor has another format, `corruptTensor` when its contents contradict
   ///   themselves; with the file and the tensor.

@@ -38,4 +38,11 @@ package struct PanelShares {
     let last = panels(share: share, chunk: chunks - 1, of: weights)
     return first.lowerBound..<last.upperBound
   }
+
+  /// What the thread of a share reads and `weights` own. Not mapped files: their pages belong to the page cache, which every
+  /// process that maps them shares.
+  package func memory(ofShare share: Int, of weights: some PackedWeights) -> [UnsafeRawBufferPointer] {
+    let panels = panels(share: share, of: weights)
+    return weights.parts.filter(\.region.isAllocation).map { $0.bytes(of: panels) }
+  }
 }
