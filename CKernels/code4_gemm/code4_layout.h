@@ -6,6 +6,7 @@ enum {
     CODE4_LINE_K = 8,   // inputs in a line of 64 bytes
     CODE4_STEP_K = 64,  // inputs in a step of 8 lines
     CODE4_LINE_BYTES = 64,
+    CODE4_STEP_BYTES = 512,
 };
 
 static inline size_t code4_panel_bytes(size_t packed_k) { return ck_code4_padded(packed_k) / CODE4_LINE_K * CODE4_LINE_BYTES; }

@@ -9,6 +9,18 @@
     case 4: CALL(4); break;                                                                                                      \
     }
 
+#define CK_FOR_ROWS_8(rows, CALL)                                                                                                \
+    switch (rows) {                                                                                                              \
+    case 1: CALL(1); break;                                                                                                      \
+    case 2: CALL(2); break;                                                                                                      \
+    case 3: CALL(3); break;                                                                                                      \
+    case 4: CALL(4); break;                                                                                                      \
+    case 5: CALL(5); break;                                                                                                      \
+    case 6: CALL(6); break;                                                                                                      \
+    case 7: CALL(7); break;                                                                                                      \
+    case 8: CALL(8); break;                                                                                                      \
+    }
+
 #define CK_FOR_ROWS_12(rows, CALL)                                                                                               \
     switch (rows) {                                                                                                              \
     case 1: CALL(1); break;                                                                                                      \

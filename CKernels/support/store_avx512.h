@@ -38,3 +38,9 @@ CK_INLINE void ck_finish_int8_avx512(const ck_gemm_call *call, const float *row_
     const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(call->x_scale[m]), rows);
     ck_store16_avx512(call, m, panel, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, ck_bias16_avx512(call, panel)));
 }
+
+// sum * unit is exact: a power of two that a format's scales are stored in.
+CK_INLINE void ck_finish_scaled_avx512(const ck_gemm_call *call, size_t m, size_t panel, __m512 sum, float unit, float scale) {
+    const __m512 whole = _mm512_mul_ps(sum, _mm512_set1_ps(unit));
+    ck_store16_avx512(call, m, panel, _mm512_fmadd_ps(whole, _mm512_set1_ps(scale), ck_bias16_avx512(call, panel)));
+}

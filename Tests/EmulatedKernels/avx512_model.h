@@ -18,6 +18,7 @@ typedef float __m512 __attribute__((vector_size(64)));
 typedef int64_t __m512i __attribute__((vector_size(64)));
 typedef uint16_t __m512bh __attribute__((vector_size(64)));
 typedef int64_t __m256i __attribute__((vector_size(32)));
+typedef int64_t __m128i __attribute__((vector_size(16)));
 typedef uint16_t __mmask16;
 typedef uint32_t __mmask32;
 typedef uint64_t __mmask64;
@@ -26,6 +27,9 @@ typedef uint64_t __mmask64;
 typedef int32_t ck_i32x16 __attribute__((vector_size(64)));
 typedef uint32_t ck_u32x16 __attribute__((vector_size(64)));
 typedef uint16_t ck_u16x16 __attribute__((vector_size(32)));
+typedef uint16_t ck_u16x32 __attribute__((vector_size(64)));
+typedef uint8_t ck_u8x16 __attribute__((vector_size(16)));
+typedef uint8_t ck_u8x64 __attribute__((vector_size(64)));
 
 // Prefetching changes nothing that a program can see.
 #define _MM_HINT_T0                 3
@@ -36,7 +40,13 @@ CK_MODEL __m512 _mm512_setzero_ps(void) { return (__m512){0}; }
 CK_MODEL __m512i _mm512_setzero_si512(void) { return (__m512i){0}; }
 CK_MODEL __m512 _mm512_set1_ps(float value) { return (__m512){0} + value; }
 CK_MODEL __m512i _mm512_set1_epi32(int32_t value) { return (__m512i)((ck_i32x16){0} + value); }
+CK_MODEL __m512i _mm512_set1_epi16(int16_t value) { return (__m512i)((ck_u16x32){0} + (uint16_t)value); }
+CK_MODEL __m512i _mm512_set1_epi8(int8_t value) { return (__m512i)((ck_u8x64){0} + (uint8_t)value); }
+CK_MODEL __m256i _mm256_set1_epi16(int16_t value) { return (__m256i)((ck_u16x16){0} + (uint16_t)value); }
 CK_MODEL __m512i _mm512_castps_si512(__m512 a) { return (__m512i)a; }
+CK_MODEL __m512 _mm512_castsi512_ps(__m512i a) { return (__m512)a; }
+CK_MODEL __m512i _mm512_zextsi128_si512(__m128i a) { return (__m512i){a[0], a[1]}; }
+CK_MODEL __m512i _mm512_zextsi256_si512(__m256i a) { return (__m512i){a[0], a[1], a[2], a[3]}; }
 
 // Whole loads and stores. The aligned forms fault on other addresses.
 CK_MODEL void ck_model_aligned(const void *address) {
@@ -48,6 +58,16 @@ CK_MODEL __m512i _mm512_loadu_si512(const void *source) {
     return a;
 }
 CK_MODEL __m512 _mm512_loadu_ps(const void *source) { return (__m512)_mm512_loadu_si512(source); }
+CK_MODEL __m128i _mm_loadu_si128(const void *source) {
+    __m128i a;
+    memcpy(&a, source, sizeof a);
+    return a;
+}
+CK_MODEL __m256i _mm256_loadu_si256(const void *source) {
+    __m256i a;
+    memcpy(&a, source, sizeof a);
+    return a;
+}
 CK_MODEL __m512i _mm512_load_si512(const void *source) {
     ck_model_aligned(source);
     return _mm512_loadu_si512(source);
@@ -93,8 +113,67 @@ CK_MODEL __m512i _mm512_slli_epi32(__m512i a, unsigned count) {
 CK_MODEL __m512i _mm512_srli_epi32(__m512i a, unsigned count) {
     return count > 31 ? (__m512i){0} : (__m512i)((ck_u32x16)a >> count);
 }
+CK_MODEL __m512i _mm512_xor_si512(__m512i a, __m512i b) { return a ^ b; }
+CK_MODEL __m512i _mm512_slli_epi16(__m512i a, unsigned count) {
+    return count > 15 ? (__m512i){0} : (__m512i)((ck_u16x32)a << (uint16_t)count);
+}
+CK_MODEL __m512i _mm512_srli_epi16(__m512i a, unsigned count) {
+    return count > 15 ? (__m512i){0} : (__m512i)((ck_u16x32)a >> (uint16_t)count);
+}
+CK_MODEL __m256i _mm256_and_si256(__m256i a, __m256i b) { return a & b; }
+CK_MODEL __m256i _mm256_slli_epi16(__m256i a, unsigned count) {
+    return count > 15 ? (__m256i){0} : (__m256i)((ck_u16x16)a << (uint16_t)count);
+}
+CK_MODEL __m256i _mm256_cvtepu8_epi16(__m128i a) { return (__m256i) __builtin_convertvector((ck_u8x16)a, ck_u16x16); }
+// Bit 4 a + 2 b + c of `truth` for every bit.
+CK_MODEL __m512i _mm512_ternarylogic_epi32(__m512i a, __m512i b, __m512i c, int truth) {
+    __m512i result = {0};
+    for (int i = 0; i < 8; i++)
+        if (truth >> i & 1) result |= (i & 4 ? a : ~a) & (i & 2 ? b : ~b) & (i & 1 ? c : ~c);
+    return result;
+}
 // The low 16 bits of each dword.
 CK_MODEL __m256i _mm512_cvtepi32_epi16(__m512i a) { return (__m256i) __builtin_convertvector((ck_u32x16)a, ck_u16x16); }
+
+CK_MODEL __m512 _mm512_cvtph_ps(__m256i a) {
+    __m512 lanes;
+    ck_vector_model_f16((float *)&lanes, (const uint16_t *)&a);
+    return lanes;
+}
+
+// Lanes by number: of a vector, of the two `a`, `b`, of a constant.
+CK_MODEL __m512i _mm512_permutexvar_epi8(__m512i index, __m512i a) {
+    __m512i lanes;
+    ck_vector_model_permute8((uint8_t *)&lanes, (const uint8_t *)&index, (const uint8_t *)&a);
+    return lanes;
+}
+CK_MODEL __m512i _mm512_permutex2var_epi16(__m512i a, __m512i index, __m512i b) {
+    const __m512i table[2] = {a, b};
+    __m512i lanes;
+    ck_vector_model_permute16((uint16_t *)&lanes, (const uint16_t *)&index, (const uint16_t *)table, 64);
+    return lanes;
+}
+CK_MODEL __m512i _mm512_permutexvar_epi16(__m512i index, __m512i a) {
+    __m512i lanes;
+    ck_vector_model_permute16((uint16_t *)&lanes, (const uint16_t *)&index, (const uint16_t *)&a, 32);
+    return lanes;
+}
+CK_MODEL __m512i _mm512_maskz_permutex2var_epi16(__mmask32 mask, __m512i a, __m512i index, __m512i b) {
+    const __m512i all = _mm512_permutex2var_epi16(a, index, b);
+    __m512i lanes = {0};
+    ck_vector_model_move(&lanes, &all, 2, mask);
+    return lanes;
+}
+CK_MODEL __m512i _mm512_shuffle_epi32(__m512i a, unsigned lanes) {
+    ck_u32x16 result;
+    for (unsigned i = 0; i < 16; i++) result[i] = ((ck_u32x16)a)[(i & ~3u) | (lanes >> 2 * (i & 3) & 3)];
+    return (__m512i)result;
+}
+CK_MODEL __m512i _mm512_shuffle_i64x2(__m512i a, __m512i b, unsigned lanes) {
+    __m512i result;
+    for (unsigned i = 0; i < 8; i++) result[i] = (i < 4 ? a : b)[(lanes >> (i & ~1u) & 3) * 2 + i % 2];
+    return result;
+}
 
 #define _CMP_UNORD_Q 3
 CK_MODEL __mmask16 _mm512_cmp_ps_mask(__m512 a, __m512 b, int predicate) {

@@ -1,5 +1,6 @@
 #include "vector_model.h"
 #include "dot_model.h"
+#include "support/f16.h"
 
 void ck_vector_model_move(void *target, const void *source, size_t bytes, uint64_t mask) {
     for (size_t i = 0; mask; i += bytes, mask >>= 1)
@@ -12,6 +13,18 @@ void ck_vector_model_expand16(uint16_t target[32], const uint16_t source[32], ui
 
 void ck_vector_model_expand8(uint8_t target[64], const uint8_t source[64], uint64_t mask) {
     for (size_t i = 0, next = 0; i < 64; i++) target[i] = mask >> i & 1 ? source[next++] : 0;
+}
+
+void ck_vector_model_permute8(uint8_t target[64], const uint8_t index[64], const uint8_t table[64]) {
+    for (size_t i = 0; i < 64; i++) target[i] = table[index[i] & 63];
+}
+
+void ck_vector_model_permute16(uint16_t target[32], const uint16_t index[32], const uint16_t *table, unsigned entries) {
+    for (size_t i = 0; i < 32; i++) target[i] = table[index[i] & (entries - 1)];
+}
+
+void ck_vector_model_f16(float target[16], const uint16_t source[16]) {
+    for (size_t i = 0; i < 16; i++) target[i] = ck_f16_to_f32(source[i]);
 }
 
 // For each of the first 16 predicates, the outcomes that make it true. The other 16 differ in the exceptions that a quiet NaN

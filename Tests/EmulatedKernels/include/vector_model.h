@@ -14,6 +14,12 @@ void ck_vector_model_move(void *target, const void *source, size_t bytes, uint64
 // VPEXPANDW, VPEXPANDB: the first elements of `source`, in order, to the lanes whose bits are set; zeros elsewhere.
 void ck_vector_model_expand16(uint16_t target[_Nonnull 32], const uint16_t source[_Nonnull 32], uint32_t mask);
 void ck_vector_model_expand8(uint8_t target[_Nonnull 64], const uint8_t source[_Nonnull 64], uint64_t mask);
+// VPERMB; VPERMW and VPERMI2W: lane i is entry index[i] of a table of `entries`, a power of two; higher bits are ignored.
+void ck_vector_model_permute8(uint8_t target[_Nonnull 64], const uint8_t index[_Nonnull 64], const uint8_t table[_Nonnull 64]);
+void ck_vector_model_permute16(uint16_t target[_Nonnull 32], const uint16_t index[_Nonnull 32], const uint16_t *table,
+                               unsigned entries);
+// VCVTPH2PS, exact.
+void ck_vector_model_f16(float target[_Nonnull 16], const uint16_t source[_Nonnull 16]);
 // VCMPPS with any of its 32 predicates.
 uint16_t ck_vector_model_compare(const float a[_Nonnull 16], const float b[_Nonnull 16], int predicate);
 // VFMADDPS: sum[i] = a[i] * b[i] + sum[i], rounded once.

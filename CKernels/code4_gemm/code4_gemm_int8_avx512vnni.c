@@ -1,0 +1,154 @@
+// code4_gemm of int8 rows of x, AVX-512 VNNI. The low and the high nibbles of a line are a VPDPBUSD operand each, looked up in the
+// table of integers + 128 to be unsigned. Each group's sum starts at what that adds, so it ends exact:
+//
+//   sum x w = -128 sum x + sum x (w + 128)       |sum x w| <= 128 * 127 * 127, and the whole below 2^23
+//
+// The sums of x are the same for all panels and are taken once for a call. A row of x has an int32 and an fp32 accumulator; a
+// single row has two chains of int32. Rows beyond 8 look the codes up again: beside 8 VPDPBUSD that costs nothing on Zen 4, which
+// permutes in other units, and a sixteenth on Golden Cove.
+#include "ck_code4_gemm.h"
+#include "support/isa.h"
+
+#if CK_X86
+#include "code4_gemm/code4_layout.h"
+#include "support/for_rows.h"
+#include "support/prefetch.h"
+
+CK_ISA_BEGIN(avx512vnni)
+#include "support/store_avx512.h"
+#include "code4_gemm/code4_avx512.h"
+
+typedef struct {
+    code4_scales scales;
+    __m512i table;
+} decoder;
+
+static decoder decoder_of(const ck_code4_weights *w) {
+    _Alignas(64) uint8_t table[64];
+    for (unsigned i = 0; i < 64; i++)
+        table[i] = (uint8_t)(w->tables->integers[code4_table_of(w->scale_type, i / 16)][i % 16] + 128);
+    return (decoder){code4_scales_of(w), _mm512_load_si512(table)};
+}
+
+// 16 rows x 4 k from the low nibbles of the bytes.
+CK_INLINE __m512i look_up(const decoder *d, __m512i nibbles, __m512i selector) {
+    return _mm512_permutexvar_epi8(_mm512_ternarylogic_epi32(nibbles, _mm512_set1_epi8(15), selector, CODE4_MERGE), d->table);
+}
+
+// The 8 k of a line, four and four.
+CK_INLINE void decode_line(const decoder *d, const uint8_t *line, __m512i selector, __m512i weights[2]) {
+    const __m512i both = _mm512_loadu_si512(line);
+    code4_prefetch(line);
+    weights[0] = look_up(d, both, selector);
+    weights[1] = look_up(d, _mm512_srli_epi16(both, 4), selector);
+}
+
+// What a pass reads in the order of the walk.
+typedef struct {
+    const char *x;  // the pass's first row
+    size_t x_stride;
+    const int32_t *sums;  // as sum_x leaves them
+} cursor;
+
+// With `split` the one row has a chain for each half of a line.
+CK_INLINE void add_line(const decoder *d, cursor *at, const uint8_t *line, __m512i selector, __m512i *sum, int rows, int split) {
+    __m512i weights[2];
+    decode_line(d, line, selector, weights);
+    CK_UNROLL
+    for (int m = 0; m < rows; m++) {
+        const char *x = at->x + (size_t)m * at->x_stride;
+        sum[m] = _mm512_dpbusd_epi32(sum[m], weights[0], code4_broadcast(x));
+        sum[m + split] = _mm512_dpbusd_epi32(sum[m + split], weights[1], code4_broadcast(x + 4));
+    }
+    at->x += CODE4_LINE_K;
+}
+
+// A group's lines into its rows' sums.
+CK_INLINE void add_group(const decoder *d, cursor *at, const uint8_t *codes, size_t lines, code4_group group, __m512 *acc,
+                         int rows) {
+    const int split = rows == 1;
+    __m512i sum[CODE4_ROWS];
+    CK_UNROLL
+    for (int m = 0; m < rows; m++) sum[m] = code4_broadcast(at->sums++);
+    if (split) sum[1] = _mm512_setzero_si512();
+    for (size_t line = 0; line < lines; line += 2, codes += 2 * CODE4_LINE_BYTES) {
+        add_line(d, at, codes, group.selector, sum, rows, split);
+        add_line(d, at, codes + CODE4_LINE_BYTES, group.selector, sum, rows, split);
+    }
+    if (split) sum[0] = _mm512_add_epi32(sum[0], sum[1]);
+    CK_UNROLL
+    for (int m = 0; m < rows; m++) acc[m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[m]), group.scale, acc[m]);
+}
+
+// A panel against `rows` rows of x from m0 on.
+CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_code4_weights *w, const decoder *decoder, size_t panel, size_t m0,
+                          cursor at, int rows) {
+    const code4_scales *const s = &decoder->scales;
+    const uint8_t *const panel_codes = code4_panel_codes(w, panel), *const panel_scales = code4_panel_scales(w, panel);
+    const size_t groups = code4_run_groups(w);
+    __m512 acc[CODE4_ROWS];
+    CK_UNROLL
+    for (int m = 0; m < rows; m++) acc[m] = _mm512_setzero_ps();
+    for (code4_walk walk = code4_walk_of(call, w); code4_next(&walk, w, 2);) {
+        const size_t lines = code4_group_lines(&walk, w);
+        const uint8_t *codes = panel_codes + walk.step * CODE4_STEP_BYTES, *scales = code4_run_scales(&walk, s, panel_scales);
+        for (size_t g = 0; g < groups; g++, codes += lines * CODE4_LINE_BYTES, scales += s->bytes)
+            add_group(decoder, &at, codes, lines, code4_group_of(s, scales), acc, rows);
+    }
+    CK_UNROLL
+    for (int m = 0; m < rows; m++)
+        ck_finish_scaled_avx512(call, m0 + (size_t)m, panel, acc[m], s->unit, w->tensor_scale * call->x_scale[m0 + (size_t)m]);
+}
+
+// Every lane's share of the sum over its group of `width` bytes, a dword for 4 of them.
+CK_INLINE __m512i sum_groups(__m512i quads, size_t width) {
+    quads = _mm512_add_epi32(quads, _mm512_shuffle_epi32(quads, 0xB1));
+    quads = _mm512_add_epi32(quads, _mm512_shuffle_epi32(quads, 0x4E));
+    if (width > 16) quads = _mm512_add_epi32(quads, _mm512_shuffle_i64x2(quads, quads, 0xB1));
+    if (width > 32) quads = _mm512_add_epi32(quads, _mm512_shuffle_i64x2(quads, quads, 0x4E));
+    return quads;
+}
+
+// -128 times the sum of a row of x over each group of the walk, `stride` elements apart.
+static void sum_x(const ck_gemm_call *call, const ck_code4_weights *w, const int8_t *x, int32_t *sums, size_t stride) {
+    const size_t width = CODE4_STEP_K / code4_run_groups(w);
+    for (code4_walk walk = code4_walk_of(call, w); code4_next(&walk, w, 2);) {
+        __m512i sum = _mm512_setzero_si512();
+        for (size_t i = 0; i < walk.steps; i++, x += CODE4_STEP_K)
+            sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(-128), _mm512_loadu_si512(x));
+        _Alignas(64) int32_t groups[16];
+        _mm512_store_si512(groups, _mm512_sub_epi32(_mm512_setzero_si512(), sum_groups(sum, width)));
+        for (size_t quad = 0; quad < CODE4_STEP_K / 4; quad += width / 4, sums += stride) *sums = groups[quad];
+    }
+}
+
+// Scratch holds the sums of x: passes one after the other, in each [group of the walk][row].
+static size_t sums_of_row(const ck_gemm_call *call, const ck_code4_weights *w) {
+    return ck_code4_x_elements(call->k, &w->view) / CODE4_STEP_K * code4_run_groups(w);
+}
+
+size_t ck_code4_gemm_int8_avx512vnni_scratch(const ck_gemm_call *call, const ck_code4_weights *w) {
+    return call->m * sums_of_row(call, w) * sizeof(int32_t);
+}
+
+void ck_code4_gemm_int8_avx512vnni(const ck_gemm_call *call, const ck_code4_weights *w, size_t panel_begin, size_t panel_end,
+                                   void *scratch) {
+    const decoder d = decoder_of(w);
+    const size_t row_sums = sums_of_row(call, w);
+    int32_t *const sums = scratch;
+    for (size_t m = 0; m < call->m; m++) {
+        const size_t first = m / CODE4_ROWS * CODE4_ROWS;
+        const int8_t *const x = (const int8_t *)call->x + m * call->x_stride;
+        sum_x(call, w, x, sums + first * row_sums + (m - first), code4_pass_rows(call, first));
+    }
+    for (size_t panel = panel_begin; panel < panel_end; panel++)
+        for (size_t m = 0; m < call->m; m += CODE4_ROWS) {
+            const cursor at = {(const char *)call->x + m * call->x_stride, call->x_stride, sums + m * row_sums};
+#define CK_CALL(R) panel_rows(call, w, &d, panel, m, at, R)
+            CK_FOR_ROWS_8(code4_pass_rows(call, m), CK_CALL)
+#undef CK_CALL
+        }
+}
+
+CK_ISA_END
+#endif
