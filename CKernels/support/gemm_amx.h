@@ -150,17 +150,19 @@ CK_INLINE void amx_step_4(amx_weights *weights, const char *x, size_t stride, in
     amx_dot(3, 5, 6);
 }
 
+CK_INLINE void amx_step(amx_weights *weights, const char *x, size_t stride, int panels, int blocks) {
+    if (blocks == 1) amx_step_1(weights, x, stride, panels);
+    else if (blocks == 2) amx_step_2(weights, x, stride, panels);
+    else amx_step_4(weights, x, stride, blocks);
+}
+
 // `panels` panels from `panel` on, all rows of x.
 CK_INLINE void amx_decode_panels(const ck_gemm_call *call, amx_weights *weights, size_t panel, int panels, int blocks,
                                  size_t steps) {
     const char *x = (const char *)call->x;
     amx_open(weights, panel, panels);
     amx_zero_c(blocks * panels);
-    for (size_t step = 0; step < steps; step++, x += 64) {
-        if (blocks == 1) amx_step_1(weights, x, call->x_stride, panels);
-        else if (blocks == 2) amx_step_2(weights, x, call->x_stride, panels);
-        else amx_step_4(weights, x, call->x_stride, blocks);
-    }
+    for (size_t step = 0; step < steps; step++, x += 64) amx_step(weights, x, call->x_stride, panels, blocks);
     _Alignas(64) char c[4][1024];
     amx_store_c(c, blocks * panels);
     for (int slot = 0; slot < panels; slot++)
@@ -168,7 +170,8 @@ CK_INLINE void amx_decode_panels(const ck_gemm_call *call, amx_weights *weights,
             amx_finish(call, weights, m, panel + (size_t)slot, c[slot * blocks + (int)(m / 16)] + m % 16 * 64);
 }
 
-static void amx_decode(const ck_gemm_call *call, amx_weights *weights, size_t panel_begin, size_t panel_end, size_t steps) {
+static inline void amx_decode(const ck_gemm_call *call, amx_weights *weights, size_t panel_begin, size_t panel_end,
+                              size_t steps) {
     amx_configure_decode(call->m);
     const size_t blocks = (call->m + 15) / 16;
     size_t panel = panel_begin;
@@ -199,7 +202,40 @@ static void amx_configure_prefill(size_t rows) {
     ck_tile_configure(&config);
 }
 
-// One 2 x 2 block of C over the steps of a weight block. c0 and c1 point at the panels' rows of C, 64 bytes each.
+CK_INLINE void amx_prefill_zero(int lower, int second) {
+    ck_tile_zero(0);
+    if (second) ck_tile_zero(1);
+    if (lower) ck_tile_zero(2);
+    if (lower && second) ck_tile_zero(3);
+}
+
+CK_INLINE void amx_prefill_step(const char *x, size_t stride, const char *w0, const char *w1, int lower, int second,
+                                amx_ahead *ahead_x, amx_ahead *ahead_w) {
+    ck_tile_load(4, x, stride);
+    ck_tile_load(6, w0, 64);
+    amx_dot(0, 4, 6);
+    amx_ahead_lines(ahead_x, 8);
+    amx_ahead_lines(ahead_w, 2);
+    if (second) {
+        ck_tile_load(7, w1, 64);
+        amx_dot(1, 4, 7);
+    }
+    if (lower) {
+        ck_tile_load(5, x + 16 * stride, stride);
+        amx_dot(2, 5, 6);
+    }
+    if (lower && second) amx_dot(3, 5, 7);
+}
+
+// c0 and c1 point at the panels' rows of C, 64 bytes each.
+CK_INLINE void amx_prefill_store(char *c0, char *c1, int lower, int second) {
+    ck_tile_store(0, c0, 64);
+    if (second) ck_tile_store(1, c1, 64);
+    if (lower) ck_tile_store(2, c0 + 1024, 64);
+    if (lower && second) ck_tile_store(3, c1 + 1024, 64);
+}
+
+// One 2 x 2 block of C over the steps of a weight block.
 CK_INLINE void amx_prefill_tile(const char *x, size_t stride, const char *w0, const char *w1, char *c0, char *c1, size_t steps,
                                 int resume, int lower, int second, amx_ahead *ahead_x, amx_ahead *ahead_w) {
     if (resume) {
@@ -208,36 +244,16 @@ CK_INLINE void amx_prefill_tile(const char *x, size_t stride, const char *w0, co
         if (lower) ck_tile_load(2, c0 + 1024, 64);
         if (lower && second) ck_tile_load(3, c1 + 1024, 64);
     } else {
-        ck_tile_zero(0);
-        if (second) ck_tile_zero(1);
-        if (lower) ck_tile_zero(2);
-        if (lower && second) ck_tile_zero(3);
+        amx_prefill_zero(lower, second);
     }
-    for (size_t step = 0; step < steps; step++, x += 64, w0 += AMX_TILE_BYTES, w1 += AMX_TILE_BYTES) {
-        ck_tile_load(4, x, stride);
-        ck_tile_load(6, w0, 64);
-        amx_dot(0, 4, 6);
-        amx_ahead_lines(ahead_x, 8);
-        amx_ahead_lines(ahead_w, 2);
-        if (second) {
-            ck_tile_load(7, w1, 64);
-            amx_dot(1, 4, 7);
-        }
-        if (lower) {
-            ck_tile_load(5, x + 16 * stride, stride);
-            amx_dot(2, 5, 6);
-        }
-        if (lower && second) amx_dot(3, 5, 7);
-    }
-    ck_tile_store(0, c0, 64);
-    if (second) ck_tile_store(1, c1, 64);
-    if (lower) ck_tile_store(2, c0 + 1024, 64);
-    if (lower && second) ck_tile_store(3, c1 + 1024, 64);
+    for (size_t step = 0; step < steps; step++, x += 64, w0 += AMX_TILE_BYTES, w1 += AMX_TILE_BYTES)
+        amx_prefill_step(x, stride, w0, w1, lower, second, ahead_x, ahead_w);
+    amx_prefill_store(c0, c1, lower, second);
 }
 
 // Rows m ... m+31 of x against a whole weight block. c is C of the block: for each panel c_stride bytes, 64 for each row of x.
-static void amx_prefill_rows(const ck_gemm_call *call, const amx_weight_block *block, const char *room, size_t m, size_t rows,
-                             char *c, size_t c_stride, amx_ahead *ahead_x, amx_ahead *ahead_w) {
+static inline void amx_prefill_rows(const ck_gemm_call *call, const amx_weight_block *block, const char *room, size_t m,
+                                    size_t rows, char *c, size_t c_stride, amx_ahead *ahead_x, amx_ahead *ahead_w) {
     const char *x = (const char *)call->x + m * call->x_stride + block->first_step * 64;
     const int resume = block->first_step > 0, lower = rows > 16;
     for (size_t p = 0; p < block->panels; p += 2) {
@@ -251,8 +267,8 @@ static void amx_prefill_rows(const ck_gemm_call *call, const amx_weight_block *b
     }
 }
 
-static void amx_prefill(const ck_gemm_call *call, amx_weights *weights, size_t panel_begin, size_t panel_end, size_t steps,
-                        void *scratch) {
+static inline void amx_prefill(const ck_gemm_call *call, amx_weights *weights, size_t panel_begin, size_t panel_end, size_t steps,
+                               void *scratch) {
     const size_t c_stride = amx_min(call->m, AMX_BLOCK_ROWS) * 64;
     char *const room = scratch, *const c = room + AMX_BLOCK_PANELS * AMX_BLOCK_STEPS * AMX_TILE_BYTES;
     for (size_t m0 = 0; m0 < call->m; m0 += AMX_BLOCK_ROWS) {

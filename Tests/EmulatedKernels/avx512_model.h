@@ -132,6 +132,11 @@ CK_MODEL __m512i _mm512_ternarylogic_epi32(__m512i a, __m512i b, __m512i c, int 
         if (truth >> i & 1) result |= (i & 4 ? a : ~a) & (i & 2 ? b : ~b) & (i & 1 ? c : ~c);
     return result;
 }
+// The upper half of a:b shifted left, word by word.
+CK_MODEL __m512i _mm512_shldi_epi16(__m512i a, __m512i b, unsigned count) {
+    count &= 15;
+    return count == 0 ? a : _mm512_slli_epi16(a, count) | _mm512_srli_epi16(b, 16 - count);
+}
 // The low 16 bits of each dword.
 CK_MODEL __m256i _mm512_cvtepi32_epi16(__m512i a) { return (__m256i) __builtin_convertvector((ck_u32x16)a, ck_u16x16); }
 
@@ -181,6 +186,11 @@ CK_MODEL __mmask16 _mm512_cmp_ps_mask(__m512 a, __m512 b, int predicate) {
 }
 CK_MODEL __m512i _mm512_mask_blend_epi32(__mmask16 mask, __m512i a, __m512i b) {
     ck_vector_model_move(&a, &b, 4, mask);
+    return a;
+}
+
+CK_MODEL __m512i _mm512_mask_blend_epi8(__mmask64 mask, __m512i a, __m512i b) {
+    ck_vector_model_move(&a, &b, 1, mask);
     return a;
 }
 

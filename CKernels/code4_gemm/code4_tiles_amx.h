@@ -1,0 +1,100 @@
+// Looks 4-bit codes up into tiles for support/gemm_amx.h and support/gemm_groups_amx.h; include after gemm_amx.h. There is no
+// path from a zmm to a tile register but memory: tiles go through a ring of four in the L1 cache, each filled while the tile unit
+// works on the one before it.
+//
+// Define first: CODE4_TILE_K, the inputs of a tile; code4_tables, what codes are looked up in; and
+// code4_tile(weights, codes, scales, k, tile), which fills a tile from the codes of packed inputs k ... of a panel.
+#pragma once
+
+enum { AMX_RING = 4, CODE4_TILE_BYTES = CODE4_TILE_K / CODE4_LINE_K * CODE4_LINE_BYTES };
+
+struct amx_weights {
+    const ck_code4_weights *w;
+    code4_scales scale;
+    code4_tables tables;
+    size_t steps, block_steps;            // steps of a row of x, and of each block of inputs
+    size_t scale_shift;                   // log2 of the group
+    const uint8_t *codes[4], *scales[4];  // decoding: the panels of the slots
+    size_t opened, filled, taken;         // their number; tiles filled and handed out since amx_open
+    _Alignas(64) char ring[AMX_RING][AMX_TILE_BYTES];
+};
+
+static void code4_tile(const amx_weights *weights, const uint8_t *codes, const uint8_t *scales, size_t k, char *tile);
+
+CK_INLINE void code4_open(amx_weights *weights, const ck_gemm_call *call, const ck_code4_weights *w) {
+    weights->w = w;
+    weights->scale = code4_scales_of(w);
+    weights->block_steps = ck_code4_padded(w->view.kept_k) / CODE4_TILE_K;
+    weights->steps = call->k / w->view.kept_k * weights->block_steps;
+    weights->scale_shift = (size_t)__builtin_ctz(w->group);
+}
+
+// The packed input where a step begins. Most views are one block.
+CK_INLINE size_t code4_step_k(const amx_weights *weights, size_t step) {
+    if (step < weights->block_steps) return step * CODE4_TILE_K;
+    return step / weights->block_steps * weights->w->view.block_k + step % weights->block_steps * CODE4_TILE_K;
+}
+
+CK_INLINE size_t amx_group_steps(const amx_weights *weights, size_t step) {
+    const size_t in_block = step < weights->block_steps ? step : step % weights->block_steps;
+    const size_t in_group = (code4_step_k(weights, step) & (weights->w->group - 1)) / CODE4_TILE_K;
+    return amx_min(weights->block_steps - in_block, weights->w->group / CODE4_TILE_K - in_group);
+}
+
+CK_INLINE const uint8_t *code4_scales_at(const amx_weights *weights, const uint8_t *scales, size_t k) {
+    return scales + (k >> weights->scale_shift) * weights->scale.bytes;
+}
+
+CK_INLINE const uint8_t *amx_panel_scales(const amx_weights *weights, size_t panel) {
+    return code4_panel_scales(weights->w, panel);
+}
+
+CK_INLINE __m512 amx_group_scale(const amx_weights *weights, const uint8_t *scales, size_t step) {
+    return code4_group_of(&weights->scale, code4_scales_at(weights, scales, code4_step_k(weights, step))).scale;
+}
+
+// From codes to a tile at packed input k of a panel. A call of its own: the loops have a dozen places that need a tile.
+static __attribute__((noinline)) void code4_fill(const amx_weights *weights, const uint8_t *codes, const uint8_t *scales,
+                                                 size_t k, char *tile) {
+    const uint8_t *const at = codes + k / CODE4_LINE_K * CODE4_LINE_BYTES;
+    for (size_t line = 0; line < CODE4_TILE_BYTES; line += CODE4_LINE_BYTES)
+        _mm_prefetch((const char *)at + CK_PREFETCH_BYTES + line, _MM_HINT_T0);
+    _mm_prefetch((const char *)code4_scales_at(weights, scales, k) + CODE4_SCALES_AHEAD, _MM_HINT_T0);
+    code4_tile(weights, at, scales, k, tile);
+}
+
+// Fills the next tile of the ring.
+CK_INLINE void code4_ahead(amx_weights *weights, int slot) {
+    const size_t step = weights->filled / weights->opened;
+    if (step == weights->steps) return;
+    code4_fill(weights, weights->codes[slot], weights->scales[slot], code4_step_k(weights, step),
+               weights->ring[weights->filled++ % AMX_RING]);
+}
+
+CK_INLINE void amx_open(amx_weights *weights, size_t panel, int panels) {
+    for (int slot = 0; slot < panels; slot++) {
+        weights->codes[slot] = code4_panel_codes(weights->w, panel + (size_t)slot);
+        weights->scales[slot] = code4_panel_scales(weights->w, panel + (size_t)slot);
+    }
+    weights->opened = (size_t)panels;
+    weights->filled = weights->taken = 0;
+    code4_ahead(weights, 0);
+}
+
+CK_INLINE const char *amx_next(amx_weights *weights, int slot, int panels) {
+    code4_ahead(weights, (slot + 1) % panels);
+    ck_tile_fence();
+    return weights->ring[weights->taken++ % AMX_RING];
+}
+
+CK_INLINE void amx_block(amx_weights *weights, const amx_weight_block *block, char *room, amx_ahead *ahead) {
+    for (size_t p = 0; p < block->panels; p++, room += AMX_BLOCK_STEPS * AMX_TILE_BYTES) {
+        const uint8_t *const codes = code4_panel_codes(weights->w, block->first_panel + p);
+        const uint8_t *const scales = code4_panel_scales(weights->w, block->first_panel + p);
+        for (size_t step = 0; step < block->steps; step++)
+            code4_fill(weights, codes, scales, code4_step_k(weights, block->first_step + step), room + step * AMX_TILE_BYTES);
+    }
+    const size_t next = code4_step_k(weights, block->first_step + block->steps) / CODE4_LINE_K * CODE4_LINE_BYTES;
+    amx_ahead_start(ahead, (const char *)code4_panel_codes(weights->w, block->first_panel) + next,
+                    code4_panel_bytes(weights->w->packed_k), block->panels, AMX_BLOCK_STEPS * CODE4_TILE_BYTES);
+}
