@@ -89,10 +89,11 @@ CK_INLINE int code4_next(code4_walk *at, const ck_code4_weights *w, size_t most)
     return 1;
 }
 
-// How many groups a run has, and lines a group.
 CK_INLINE size_t code4_run_groups(const ck_code4_weights *w) { return w->group < CODE4_STEP_K ? CODE4_STEP_K / w->group : 1; }
-CK_INLINE size_t code4_group_lines(const code4_walk *at, const ck_code4_weights *w) {
-    return w->group < CODE4_STEP_K ? w->group / CODE4_LINE_K : at->steps * (CODE4_STEP_K / CODE4_LINE_K);
+
+// The lines that each of a run's groups has.
+CK_INLINE size_t code4_group_lines(const code4_walk *at, size_t groups) {
+    return groups > 1 ? CODE4_STEP_K / CODE4_LINE_K / groups : at->steps * (CODE4_STEP_K / CODE4_LINE_K);
 }
 
 // The scales of a run's first group, `panel` being the panel's.

@@ -100,7 +100,7 @@ CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_code4_weights *w, c
     CK_UNROLL
     for (int m = 0; m < rows; m++) acc[m] = _mm512_setzero_ps();
     for (code4_walk walk = code4_walk_of(call, w); code4_next(&walk, w, 1);) {
-        const size_t lines = code4_group_lines(&walk, w);
+        const size_t lines = code4_group_lines(&walk, groups);
         const uint8_t *codes = panel_codes + walk.step * CODE4_STEP_BYTES, *scales = code4_run_scales(&walk, s, panel_scales);
         for (size_t g = 0; g < groups; g++, codes += lines * CODE4_LINE_BYTES, scales += s->bytes)
             add_group(decoder, &at, codes, lines, code4_group_of(s, scales), acc, rows, halves, expanded);
@@ -115,7 +115,7 @@ static void expand_panel(const ck_gemm_call *call, const ck_code4_weights *w, co
     const uint8_t *const panel_codes = code4_panel_codes(w, panel), *const panel_scales = code4_panel_scales(w, panel);
     const size_t groups = code4_run_groups(w);
     for (code4_walk walk = code4_walk_of(call, w); code4_next(&walk, w, 1);) {
-        const size_t lines = code4_group_lines(&walk, w);
+        const size_t lines = code4_group_lines(&walk, groups);
         const uint8_t *line = panel_codes + walk.step * CODE4_STEP_BYTES, *scales = code4_run_scales(&walk, s, panel_scales);
         for (size_t g = 0; g < groups; g++, scales += s->bytes) {
             const code4_group group = code4_group_of(s, scales);

@@ -3,8 +3,8 @@
 //
 //   sum x w = -128 sum x + sum x (w + 128)       |sum x w| <= 128 * 127 * 127, and the whole below 2^23
 //
-// The sums of x are the same for all panels and are taken once for a call. A row of x has an int32 and an fp32 accumulator; a
-// single row has two chains of int32. Rows beyond 8 look the codes up again: beside 8 VPDPBUSD that costs nothing on Zen 4, which
+// The sums of x are the same for all panels and are taken once for a call. A row of x has an int32 and an fp32 accumulator.
+// Rows beyond 8 look the codes up again: beside 8 VPDPBUSD that costs nothing on Zen 4, which
 // permutes in other units, and a sixteenth on Golden Cove.
 #include "ck_code4_gemm.h"
 #include "support/isa.h"
@@ -50,7 +50,7 @@ typedef struct {
     const int32_t *sums;  // as sum_x leaves them
 } cursor;
 
-// With `split` the one row has a chain for each half of a line.
+// With `split` the one row has a chain for each half of a line: 32 VPDPBUSD of 4 or 5 cycles would wait for one another.
 CK_INLINE void add_line(const decoder *d, cursor *at, const uint8_t *line, __m512i selector, __m512i *sum, int rows, int split) {
     __m512i weights[2];
     decode_line(d, line, selector, weights);
@@ -65,8 +65,7 @@ CK_INLINE void add_line(const decoder *d, cursor *at, const uint8_t *line, __m51
 
 // A group's lines into its rows' sums.
 CK_INLINE void add_group(const decoder *d, cursor *at, const uint8_t *codes, size_t lines, code4_group group, __m512 *acc,
-                         int rows) {
-    const int split = rows == 1;
+                         int rows, int split) {
     __m512i sum[CODE4_ROWS];
     CK_UNROLL
     for (int m = 0; m < rows; m++) sum[m] = code4_broadcast(at->sums++);
@@ -80,20 +79,21 @@ CK_INLINE void add_group(const decoder *d, cursor *at, const uint8_t *codes, siz
     for (int m = 0; m < rows; m++) acc[m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[m]), group.scale, acc[m]);
 }
 
-// A panel against `rows` rows of x from m0 on.
+// A panel against `rows` rows of x from m0 on. `narrow` says that groups are of 16: their work on few rows is so little that the
+// loop around it would cost as much.
 CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_code4_weights *w, const decoder *decoder, size_t panel, size_t m0,
-                          cursor at, int rows) {
+                          cursor at, int rows, int narrow) {
     const code4_scales *const s = &decoder->scales;
     const uint8_t *const panel_codes = code4_panel_codes(w, panel), *const panel_scales = code4_panel_scales(w, panel);
-    const size_t groups = code4_run_groups(w);
+    const size_t groups = narrow ? CODE4_STEP_K / 16 : code4_run_groups(w);
     __m512 acc[CODE4_ROWS];
     CK_UNROLL
     for (int m = 0; m < rows; m++) acc[m] = _mm512_setzero_ps();
-    for (code4_walk walk = code4_walk_of(call, w); code4_next(&walk, w, 2);) {
-        const size_t lines = code4_group_lines(&walk, w);
+    for (code4_walk walk = code4_walk_of(call, w); code4_next(&walk, w, narrow ? 1 : 2);) {
+        const size_t lines = code4_group_lines(&walk, groups);
         const uint8_t *codes = panel_codes + walk.step * CODE4_STEP_BYTES, *scales = code4_run_scales(&walk, s, panel_scales);
         for (size_t g = 0; g < groups; g++, codes += lines * CODE4_LINE_BYTES, scales += s->bytes)
-            add_group(decoder, &at, codes, lines, code4_group_of(s, scales), acc, rows);
+            add_group(decoder, &at, codes, lines, code4_group_of(s, scales), acc, rows, rows == 1 && !narrow);
     }
     CK_UNROLL
     for (int m = 0; m < rows; m++)
@@ -144,7 +144,11 @@ void ck_code4_gemm_int8_avx512vnni(const ck_gemm_call *call, const ck_code4_weig
     for (size_t panel = panel_begin; panel < panel_end; panel++)
         for (size_t m = 0; m < call->m; m += CODE4_ROWS) {
             const cursor at = {(const char *)call->x + m * call->x_stride, call->x_stride, sums + m * row_sums};
-#define CK_CALL(R) panel_rows(call, w, &d, panel, m, at, R)
+            if (call->m - m == 1 && w->group == 16) {
+                panel_rows(call, w, &d, panel, m, at, 1, 1);
+                continue;
+            }
+#define CK_CALL(R) panel_rows(call, w, &d, panel, m, at, R, 0)
             CK_FOR_ROWS_8(code4_pass_rows(call, m), CK_CALL)
 #undef CK_CALL
         }
