@@ -13,9 +13,9 @@ struct amx_weights {
     code4_scales scale;
     code4_tables tables;
     size_t steps, block_steps;            // steps of a row of x, and of each block of inputs
-    size_t scale_shift;                   // log2 of the group
+    size_t group_shift;                   // log2 of the group
     const uint8_t *codes[4], *scales[4];  // decoding: the panels of the slots
-    size_t opened, filled, taken;         // their number; tiles filled and handed out since amx_open
+    size_t filled, taken;                 // tiles filled and handed out since amx_open
     _Alignas(64) char ring[AMX_RING][AMX_TILE_BYTES];
 };
 
@@ -26,7 +26,7 @@ CK_INLINE void code4_open(amx_weights *weights, const ck_gemm_call *call, const 
     weights->scale = code4_scales_of(w);
     weights->block_steps = ck_code4_padded(w->view.kept_k) / CODE4_TILE_K;
     weights->steps = call->k / w->view.kept_k * weights->block_steps;
-    weights->scale_shift = (size_t)__builtin_ctz(w->group);
+    weights->group_shift = (size_t)__builtin_ctz(w->group);
 }
 
 // The packed input where a step begins. Most views are one block.
@@ -42,7 +42,7 @@ CK_INLINE size_t amx_group_steps(const amx_weights *weights, size_t step) {
 }
 
 CK_INLINE const uint8_t *code4_scales_at(const amx_weights *weights, const uint8_t *scales, size_t k) {
-    return scales + (k >> weights->scale_shift) * weights->scale.bytes;
+    return scales + (k >> weights->group_shift) * weights->scale.bytes;
 }
 
 CK_INLINE const uint8_t *amx_panel_scales(const amx_weights *weights, size_t panel) {
@@ -63,9 +63,9 @@ static __attribute__((noinline)) void code4_fill(const amx_weights *weights, con
     code4_tile(weights, at, scales, k, tile);
 }
 
-// Fills the next tile of the ring.
-CK_INLINE void code4_ahead(amx_weights *weights, int slot) {
-    const size_t step = weights->filled / weights->opened;
+// Fills the next tile of the ring, of a slot out of `panels`.
+CK_INLINE void code4_ahead(amx_weights *weights, int slot, int panels) {
+    const size_t step = weights->filled / (size_t)panels;
     if (step == weights->steps) return;
     code4_fill(weights, weights->codes[slot], weights->scales[slot], code4_step_k(weights, step),
                weights->ring[weights->filled++ % AMX_RING]);
@@ -76,13 +76,12 @@ CK_INLINE void amx_open(amx_weights *weights, size_t panel, int panels) {
         weights->codes[slot] = code4_panel_codes(weights->w, panel + (size_t)slot);
         weights->scales[slot] = code4_panel_scales(weights->w, panel + (size_t)slot);
     }
-    weights->opened = (size_t)panels;
     weights->filled = weights->taken = 0;
-    code4_ahead(weights, 0);
+    code4_ahead(weights, 0, panels);
 }
 
 CK_INLINE const char *amx_next(amx_weights *weights, int slot, int panels) {
-    code4_ahead(weights, (slot + 1) % panels);
+    code4_ahead(weights, (slot + 1) % panels, panels);
     ck_tile_fence();
     return weights->ring[weights->taken++ % AMX_RING];
 }
