@@ -26,6 +26,15 @@ static size_t rows_of(size_t panel, size_t n) {
     return left < CK_PANEL_ROWS ? left : CK_PANEL_ROWS;
 }
 
+// Eight codes of a row as the four bytes of its lane; `left` of them are there.
+static uint32_t pack_lane(const uint8_t *codes, size_t left) {
+    uint64_t eight = 0;
+    memcpy(&eight, codes, left < CODE4_LINE_K ? left : CODE4_LINE_K);
+    return ((uint32_t)eight & 0x0F0F0F0F) | ((uint32_t)(eight >> 28) & 0xF0F0F0F0);
+}
+
+static uint64_t unpack_lane(uint32_t lane) { return (lane & 0x0F0F0F0F) | (uint64_t)(lane >> 4 & 0x0F0F0F0F) << 32; }
+
 void ck_code4_pack_codes(const uint8_t *source, size_t stride, size_t n, size_t k, size_t panel_begin, size_t panel_end,
                          uint8_t *codes) {
     for (size_t panel = panel_begin; panel < panel_end; panel++) {
@@ -33,7 +42,10 @@ void ck_code4_pack_codes(const uint8_t *source, size_t stride, size_t n, size_t 
         memset(target, 0, code4_panel_bytes(k));
         for (size_t row = 0; row < rows_of(panel, n); row++) {
             const uint8_t *const from = source + (panel * CK_PANEL_ROWS + row) * stride;
-            for (size_t i = 0; i < k; i++) target[code4_byte(row, i)] |= (uint8_t)((from[i] & 15u) << code4_shift(i));
+            for (size_t i = 0; i < k; i += CODE4_LINE_K) {
+                const uint32_t lane = pack_lane(from + i, k - i);
+                memcpy(target + code4_byte(row, i), &lane, sizeof lane);
+            }
         }
     }
 }
@@ -43,12 +55,16 @@ void ck_code4_unpack_codes(const uint8_t *codes, size_t n, size_t k, size_t pane
     for (size_t panel = panel_begin; panel < panel_end; panel++) {
         const uint8_t *const from = codes + panel * code4_panel_bytes(k);
         for (size_t row = 0; row < rows_of(panel, n); row++)
-            for (size_t i = 0; i < k; i++)
-                target[(panel * CK_PANEL_ROWS + row) * stride + i] = from[code4_byte(row, i)] >> code4_shift(i) & 15;
+            for (size_t i = 0; i < k; i += CODE4_LINE_K) {
+                uint32_t lane;
+                memcpy(&lane, from + code4_byte(row, i), sizeof lane);
+                const uint64_t eight = unpack_lane(lane);
+                memcpy(target + (panel * CK_PANEL_ROWS + row) * stride + i, &eight, k - i < CODE4_LINE_K ? k - i : CODE4_LINE_K);
+            }
     }
 }
 
-void ck_code4_pack_scales(const void *source, size_t stride, size_t n, size_t k, size_t group, ck_scale_type scale_type,
+void ck_code4_pack_scales(const uint16_t *source, size_t stride, size_t n, size_t k, size_t group, ck_scale_type scale_type,
                           size_t panel_begin, size_t panel_end, void *scales) {
     const size_t width = ck_code4_scale_width(scale_type), groups = (k + group - 1) / group;
     const size_t panel_bytes = code4_panel_scale_bytes(k, group, scale_type);
@@ -56,21 +72,22 @@ void ck_code4_pack_scales(const void *source, size_t stride, size_t n, size_t k,
         uint8_t *const target = (uint8_t *)scales + panel * panel_bytes;
         memset(target, 0, panel_bytes);
         for (size_t row = 0; row < rows_of(panel, n); row++)
-            for (size_t g = 0; g < groups; g++)
-                memcpy(target + (g * CK_PANEL_ROWS + row) * width,
-                       (const uint8_t *)source + ((panel * CK_PANEL_ROWS + row) * stride + g) * width, width);
+            for (size_t g = 0; g < groups; g++) {
+                const uint16_t bits = source[(panel * CK_PANEL_ROWS + row) * stride + g];
+                const uint8_t byte = (uint8_t)bits;
+                memcpy(target + (g * CK_PANEL_ROWS + row) * width, width == 1 ? (const void *)&byte : &bits, width);
+            }
     }
 }
 
 void ck_code4_unpack_scales(const void *scales, size_t n, size_t k, size_t group, ck_scale_type scale_type, size_t panel_begin,
-                            size_t panel_end, void *target, size_t stride) {
-    const size_t width = ck_code4_scale_width(scale_type), groups = (k + group - 1) / group;
+                            size_t panel_end, uint16_t *target, size_t stride) {
+    const size_t groups = (k + group - 1) / group;
     for (size_t panel = panel_begin; panel < panel_end; panel++) {
         const uint8_t *const from = (const uint8_t *)scales + panel * code4_panel_scale_bytes(k, group, scale_type);
         for (size_t row = 0; row < rows_of(panel, n); row++)
             for (size_t g = 0; g < groups; g++)
-                memcpy((uint8_t *)target + ((panel * CK_PANEL_ROWS + row) * stride + g) * width,
-                       from + (g * CK_PANEL_ROWS + row) * width, width);
+                target[(panel * CK_PANEL_ROWS + row) * stride + g] = (uint16_t)code4_scale_bits(from, g, row, scale_type);
     }
 }
 

@@ -71,25 +71,25 @@ typedef struct {
 static inline size_t ck_code4_padded(size_t k) { return (k + 63) / 64 * 64; }
 static inline size_t ck_code4_groups(size_t k, size_t group) { return (ck_code4_padded(k) + group - 1) / group; }
 static inline size_t ck_code4_scale_width(ck_scale_type type) { return type >= CK_SCALE_INDEX ? 1 : 2; }
-size_t ck_code4_codes_bytes(size_t n, size_t k);                                           // 0 when the size overflows
-size_t ck_code4_scales_bytes(size_t n, size_t k, size_t group, ck_scale_type scale_type);  // 0 when the size overflows
+size_t ck_code4_codes_bytes(size_t n, size_t k);                                     // 0 when the size overflows
+size_t ck_code4_scales_bytes(size_t n, size_t k, size_t group, ck_scale_type type);  // 0 when the size overflows
 
-// A row of x as kernels read it: for each block of inputs its kept_k elements, padded with zeros to whole steps. call->x_stride is
-// the bytes of such a row or more. bf16 rows are in the order CK_X_EVEN_ODD.
+// A row of x as kernels read it: for each block of inputs its kept_k elements, padded with zeros to whole steps.
+// call->x_stride is the bytes of such a row or more. bf16 rows are in the order CK_X_EVEN_ODD.
 static inline size_t ck_code4_x_elements(size_t k, const ck_code4_view *view) {
     return k / view->kept_k * ck_code4_padded(view->kept_k);
 }
 
-// One code a byte (0...15) and one scale an element, rows of W `stride` elements apart, into a range of panels, and back.
-// The scales of a row are the ceil(k / group) of its inputs.
+// One code a byte (0...15) and one scale, of either width, an uint16_t; rows of W `stride` elements apart; into a range of
+// panels, and back. The scales of a row are the ceil(k / group) of its inputs.
 void ck_code4_pack_codes(const uint8_t *source, size_t stride, size_t n, size_t k, size_t panel_begin, size_t panel_end,
                          uint8_t *codes);
 void ck_code4_unpack_codes(const uint8_t *codes, size_t n, size_t k, size_t panel_begin, size_t panel_end, uint8_t *target,
                            size_t stride);
-void ck_code4_pack_scales(const void *source, size_t stride, size_t n, size_t k, size_t group, ck_scale_type scale_type,
+void ck_code4_pack_scales(const uint16_t *source, size_t stride, size_t n, size_t k, size_t group, ck_scale_type scale_type,
                           size_t panel_begin, size_t panel_end, void *scales);
 void ck_code4_unpack_scales(const void *scales, size_t n, size_t k, size_t group, ck_scale_type scale_type, size_t panel_begin,
-                            size_t panel_end, void *target, size_t stride);
+                            size_t panel_end, uint16_t *target, size_t stride);
 
 // What a stored scale is worth, and its selector. `bits` as stored, zero-extended.
 float ck_code4_scale(uint32_t bits, ck_scale_type type, const ck_code4_tables *tables);

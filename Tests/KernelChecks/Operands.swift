@@ -82,11 +82,7 @@ struct Operands {
     else { return nil }
     ck_code4_pack_codes(elements.codes, k, n, k, 0, ck_panels(n), codes.pointer(to: UInt8.self))
     let groups = (k - 1) / group + 1
-    if elements.code4.scale.byteCount == 2 {
-      ck_code4_pack_scales(elements.scales, groups, n, k, group, type, 0, ck_panels(n), scales.base)
-    } else {
-      ck_code4_pack_scales(elements.scales.map { UInt8($0) }, groups, n, k, group, type, 0, ck_panels(n), scales.base)
-    }
+    ck_code4_pack_scales(elements.scales, groups, n, k, group, type, 0, ck_panels(n), scales.base)
     let buffers = [("codes", codes), ("scales", scales), ("tables", constants)]
     for (_, buffer) in buffers { buffer.freeze() }
     return .code4(

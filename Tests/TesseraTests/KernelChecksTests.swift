@@ -119,8 +119,8 @@ internal import Testing
 
   @Test func aCaseIsItsLine() throws {
     let line =
-      "variant=dense_gemm_avx2 format=bf16 check=rows seed=42 m=3 n=17 k=33 elements=uniform density=ragged bias=true output=bf16 y_gap=1 "
-      + "x_gap=2 guard=before threads=1"
+      "variant=dense_gemm_avx2 format=bf16 check=rows seed=42 m=3 n=17 k=33 elements=uniform density=ragged bias=true "
+      + "output=bf16 y_gap=1 x_gap=2 guard=before threads=1"
     #expect(try #require(KernelCase(line)).description == line)
     #expect(KernelCase(line.replacing("density=ragged", with: "density=0.5"))?.density == .all(0.5))
     for damaged in [

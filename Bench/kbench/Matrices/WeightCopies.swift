@@ -162,7 +162,7 @@ extension Code4Weights {
     }
     try self.init(
       packing: codes.span, scales: scales.span, tensorScale: 0.01, format: choice.format, outputs: shape.outputs,
-      inputs: shape.inputs, activations: choice.activations)
+      inputs: shape.inputs, activations: choice.activations, on: pool)
   }
 }
 

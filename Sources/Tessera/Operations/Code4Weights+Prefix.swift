@@ -1,11 +1,11 @@
 internal import CKernels
 
 extension Code4Weights {
-  /// A prefix of the packed matrix, or of each of its blocks, without copying and without quantising again: the result equals the
-  /// product with the dropped inputs set to 0, without the dropped outputs, bit for bit.
+  /// A prefix of the packed matrix, or of each of its blocks, without copying and without quantising again: the result equals
+  /// the product with the dropped inputs set to 0, without the dropped outputs, bit for bit.
   ///
-  /// A matrix of 8 heads of 128 outputs is cut to 96 outputs of each by `prefix(outputs: 96, outputBlocks: 8)`; x of a matrix whose inputs
-  /// are cut in blocks holds the kept inputs of each block, one block after the other.
+  /// A matrix of 8 heads of 128 outputs is cut to 96 outputs of each by `prefix(outputs: 96, outputBlocks: 8)`; x of a matrix
+  /// whose inputs are cut in blocks holds the kept inputs of each block, one block after the other.
   /// - Parameters:
   ///   - outputs: how many outputs of each block to keep; nil keeps all. With more than one block a multiple of 16.
   ///   - outputBlocks: how many equal blocks the packed outputs fall into. With more than one their size is a multiple of 16.
@@ -72,22 +72,13 @@ extension Code4Weights {
         codes.base.assumingMemoryBound(to: UInt8.self), packedOutputs, packedInputs, 0, panels, base, packedInputs)
       count = packedOutputs * packedInputs
     }
-    let unpack = { (target: UnsafeMutableRawPointer) in
+    let allScales = [UInt16](unsafeUninitializedCapacity: packedOutputs * groups) { target, count in
+      guard let base = target.baseAddress else { return }
       ck_code4_unpack_scales(
-        scales.base, packedOutputs, packedInputs, code4.group, code4.scale.cType, 0, panels, target, groups)
-    }
-    if code4.scale.byteCount == 2 {
-      let allScales = [UInt16](unsafeUninitializedCapacity: packedOutputs * groups) { target, count in
-        if let base = target.baseAddress { unpack(base) }
-        count = packedOutputs * groups
-      }
-      return (allCodes, allScales)
-    }
-    let bytes = [UInt8](unsafeUninitializedCapacity: packedOutputs * groups) { target, count in
-      if let base = target.baseAddress { unpack(base) }
+        scales.base, packedOutputs, packedInputs, code4.group, code4.scale.cType, 0, panels, base, groups)
       count = packedOutputs * groups
     }
-    return (allCodes, bytes.map { UInt16($0) })
+    return (allCodes, allScales)
   }
 
   private func checkPrefix(

@@ -3,7 +3,8 @@ package import CKernels
 /// A weight matrix of 4-bit codes with a scale for every group of them, in panels of 16 rows (layout: ck_code4_gemm.h,
 /// Docs/Formats.md): RaZeR (arXiv 2501.04052) and its relatives.
 ///
-/// One packed copy serves every kernel, both types of activations, and every prefix: `prefix` gives a view that shares the memory.
+/// One packed copy serves every kernel, both types of activations, and every prefix: `prefix` gives a view that shares the
+/// memory.
 public struct Code4Weights: PackedWeights {
   public let outputs: Int
   public let inputs: Int
@@ -26,67 +27,40 @@ public struct Code4Weights: PackedWeights {
   private let constants: MemoryRegion
   let view: ck_code4_view
 
-  /// Packs codes and scales.
-  /// - Parameters:
-  ///   - codes: `outputs * inputs` numbers in 0...15, row after row.
-  ///   - scales: `outputs * ceil(inputs / group)` stored scales, row after row, with their selectors (`Code4Format.Scale`).
-  ///   - specialValues: other special values than RaZeR's usual ones.
-  ///   - activations: nil means the first type that the format's kernels read.
-  /// - Throws: `invalidShape`, `sizeMismatch`, `corruptWeights` when a scale is not finite, `invalidSpecialValues`,
-  ///   `unsupportedActivations`, `outOfMemory`.
-  public init(
-    packing codes: Span<UInt8>, scales: Span<UInt16>, tensorScale: Float = 1, format: WeightFormat, outputs: Int, inputs: Int,
-    specialValues: [Float]? = nil, activations: ActivationType? = nil, bias: [Float]? = nil
-  ) throws(TesseraError) {
-    guard let code4 = format.code4 else { preconditionFailure("\(format) is no 4-bit format") }
-    try checkShape("4-bit weights", rows: outputs, columns: inputs)
-    let groups = (inputs - 1) / code4.group + 1
-    guard codes.count == outputs * inputs else {
-      throw .sizeMismatch(what: "codes", expected: outputs * inputs, got: codes.count)
-    }
-    guard scales.count == outputs * groups else {
-      throw .sizeMismatch(what: "scales", expected: outputs * groups, got: scales.count)
-    }
-    let packedCodes = try MemoryRegion(byteCount: ck_code4_codes_bytes(outputs, inputs)) { target in
-      codes.withUnsafeBufferPointer { source in
-        guard let source = source.baseAddress, let target = target.bindMemory(to: UInt8.self).baseAddress else { return }
-        ck_code4_pack_codes(source, inputs, outputs, inputs, 0, ck_panels(outputs), target)
-      }
-    }
-    let type = code4.scale.cType
-    let packedScales = try MemoryRegion(byteCount: ck_code4_scales_bytes(outputs, inputs, code4.group, type)) { target in
-      let pack = { (source: UnsafeRawBufferPointer) in
-        guard let source = source.baseAddress, let target = target.baseAddress else { return }
-        ck_code4_pack_scales(source, groups, outputs, inputs, code4.group, type, 0, ck_panels(outputs), target)
-      }
-      if code4.scale.byteCount == 2 {
-        scales.withUnsafeBytes { pack($0) }
-      } else {
-        let bytes = scales.indices.map { UInt8(truncatingIfNeeded: scales[$0]) }
-        bytes.withUnsafeBytes { pack($0) }
-      }
-    }
-    try self.init(
-      packed: packedCodes, scales: packedScales, tensorScale: tensorScale, format: format, outputs: outputs, inputs: inputs,
-      specialValues: specialValues, activations: activations, bias: try biasRegion(bias, outputs: outputs))
-  }
-
   /// Takes over panels that are packed already, as a mapped file holds them, and checks that every scale is finite.
-  /// - Throws: `invalidShape`, `sizeMismatch`, `corruptWeights` with the first panel that has a scale that is not finite, or panel 0
-  ///   when the tensor's is not; `invalidSpecialValues`, `unsupportedActivations`, `outOfMemory`.
+  /// - Throws: `invalidShape`, `sizeMismatch`, `corruptWeights` with the first panel that has a scale that is not finite, or
+  ///   panel 0 when the tensor's is not; `invalidSpecialValues`, `unsupportedActivations`, `outOfMemory`.
   public init(
     packed codes: MemoryRegion, scales: MemoryRegion, tensorScale: Float, format: WeightFormat, outputs: Int, inputs: Int,
     specialValues: [Float]? = nil, activations: ActivationType? = nil, bias: MemoryRegion? = nil
   ) throws(TesseraError) {
-    guard var code4 = format.code4 else { preconditionFailure("\(format) is no 4-bit format") }
-    if let specialValues { code4 = try code4.with(specialValues: specialValues) }
-    let activations = activations ?? format.activations[0]
-    guard format.activations.contains(activations) else { throw .unsupportedActivations(activations, format: format) }
+    let (code4, activations) = try Code4Weights.meaning(of: format, specialValues, activations)
     try checkShape("4-bit weights", rows: outputs, columns: inputs)
     try checkPart("codes", codes, byteCount: ck_code4_codes_bytes(outputs, inputs))
     try checkPart("scales", scales, byteCount: ck_code4_scales_bytes(outputs, inputs, code4.group, code4.scale.cType))
     if let bias { try checkPart("bias", bias, byteCount: outputs * 4) }
-    guard tensorScale.isFinite else { throw .corruptWeights(format: format.rawValue, panel: 0) }
+    try self.init(
+      unchecked: codes, scales: scales, tensorScale: tensorScale, format: format, code4: code4, outputs: outputs, inputs: inputs,
+      activations: activations, bias: bias)
+    try checkScales()
+  }
+
+  /// What a format stands for with these choices.
+  static func meaning(
+    of format: WeightFormat, _ specialValues: [Float]?, _ activations: ActivationType?
+  ) throws(TesseraError) -> (Code4Format, ActivationType) {
+    guard let code4 = format.code4 else { preconditionFailure("\(format) is no 4-bit format") }
+    let activations = activations ?? format.activations[0]
+    guard format.activations.contains(activations) else { throw .unsupportedActivations(activations, format: format) }
+    guard let specialValues else { return (code4, activations) }
+    return (try code4.with(specialValues: specialValues), activations)
+  }
+
+  /// Parts of the right sizes, whose contents have yet to be written or checked.
+  init(
+    unchecked codes: MemoryRegion, scales: MemoryRegion, tensorScale: Float, format: WeightFormat, code4: Code4Format,
+    outputs: Int, inputs: Int, activations: ActivationType, bias: MemoryRegion?
+  ) throws(TesseraError) {
     self.outputs = outputs
     self.inputs = inputs
     self.format = format
@@ -102,8 +76,13 @@ public struct Code4Weights: PackedWeights {
     constants = try Constants.region(code4, tensorScale: tensorScale)
     view = ck_code4_view(
       block_panels: ck_panels(outputs), kept_panels: ck_panels(outputs), block_k: inputs, kept_k: inputs)
+  }
+
+  /// What kernels rely on.
+  func checkScales() throws(TesseraError) {
+    guard tensorScale.isFinite else { throw .corruptWeights(format: format.rawValue, panel: 0) }
     var badPanel = 0
-    let status = withUnsafePointer(to: cWeights) { ck_code4_validate($0, outputs, inputs, &badPanel) }
+    let status = withUnsafePointer(to: cWeights) { ck_code4_validate($0, packedOutputs, packedInputs, &badPanel) }
     guard status == .CK_OK else { throw .corruptWeights(format: format.rawValue, panel: badPanel) }
   }
 

@@ -1,7 +1,7 @@
 public import Tessera
 
-/// A linear layer of 4-bit weights: RaZeR (Chen et al., "The Power of Negative Zero", arXiv 2501.04052; its authors' code speaks of
-/// a patent application), and every other 4-bit format that the same kernels read.
+/// A linear layer of 4-bit weights: RaZeR (Chen et al., "The Power of Negative Zero", arXiv 2501.04052; its authors' code speaks
+/// of a patent application), and every other 4-bit format that the same kernels read.
 ///
 /// FP4 has two zeros; RaZeR gives the second one's code to one of four special values that every group of weights chooses for
 /// itself. A layer reads 4.125 (groups of 128) to 4.5 (groups of 16) bits per weight, where dense bfloat16 reads 16: at most 3.88
