@@ -1,8 +1,8 @@
-// code4_gemm of bf16 rows of x, AVX-512 BF16. The words of a line, shifted by 0, 4, 8 and 12, hold the codes of a VDPBF16PS operand
-// each, looked up in the table of values. A group, or a step of a wider one, is summed from zero and then joins its row's sum as
-// the scale's multiple:
+// code4_gemm of bf16 rows of x, AVX-512 BF16. The words of a line, shifted by 0, 4, 8 and 12, hold the codes of one VDPBF16PS
+// operand each, looked up in the table of values. A group, or a step of a wider one, is summed from zero and then joins its row's
+// sum as the scale's multiple:
 //
-//   acc = fma(scale, sum x w, acc)
+//   acc = fma(sum x w, scale, acc)
 //
 // Even and odd pairs have a chain each, so that not 32 VDPBF16PS of 6 cycles wait for one another: 8 rows of x take 24 registers.
 #include "ck_code4_gemm.h"

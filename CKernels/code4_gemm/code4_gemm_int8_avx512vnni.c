@@ -1,11 +1,11 @@
-// code4_gemm of int8 rows of x, AVX-512 VNNI. The low and the high nibbles of a line are a VPDPBUSD operand each, looked up in the
-// table of integers + 128 to be unsigned. Each group's sum starts at what that adds, so it ends exact:
+// code4_gemm of int8 rows of x, AVX-512 VNNI. The low and the high nibbles of a line are a VPDPBUSD operand each, looked up in
+// the table of integers + 128 to be unsigned. Each group's sum starts at what that adds, so it ends exact:
 //
-//   sum x w = -128 sum x + sum x (w + 128)       |sum x w| <= 128 * 127 * 127, and the whole below 2^23
+//   sum x w = -128 sum x + sum x (w + 128)       |sum x w| <= 128 * 127 * 127, and all parts below 2^23
 //
 // The sums of x are the same for all panels and are taken once for a call. A row of x has an int32 and an fp32 accumulator.
-// Rows beyond 8 look the codes up again: beside 8 VPDPBUSD that costs nothing on Zen 4, which
-// permutes in other units, and a sixteenth on Golden Cove.
+// Rows beyond 8 look the codes up again: beside 8 VPDPBUSD that costs nothing on Zen 4, which permutes in other units, and a
+// sixteenth on Golden Cove, as llvm-mca reckons.
 #include "ck_code4_gemm.h"
 #include "support/isa.h"
 
