@@ -73,7 +73,11 @@ fi
 if [ -n "$ggml" ] && [ -f "$ggml/include/ggml-backend.h" ]; then
     version=
     grep -q 'ggml_version' "$ggml/include/ggml.h" && version=-DHAS_GGML_VERSION
-    compile ggml_mul_mat "-I$ggml/include" $version $(libraries "$ggml") -lggml -lggml-base
+    rest=
+    for folder in "$ggml/lib64" "$ggml/lib"; do
+        [ -f "$folder/libggml-cpu.a" ] && rest="-lggml-cpu -lggml-base -lstdc++ -fopenmp"
+    done
+    compile ggml_mul_mat "-I$ggml/include" $version $(libraries "$ggml") -lggml -lggml-base $rest
 else
     echo "missing: ggml (ggml-backend.h, libggml, libggml-base) at ${ggml:-a --ggml PREFIX}"
     echo "         ggml_mul_mat is not built"

@@ -12,7 +12,7 @@ import json
 import pathlib
 import sys
 
-FOUR_BIT = ("int4", "q4", "razer", "fp4", "nvfp4", "mxfp4", "nf4")
+FOUR_BIT = ("int4", "q4", "iq4", "razer", "fp4", "nvfp4", "mxfp4", "nf4")
 NO_GEMM = ("read_bandwidth", "fork_join", "attention")
 
 
@@ -41,8 +41,14 @@ class Report:
     def families(self):
         return dict.fromkeys(family(r["format"]) for r in self.rows)
 
-    def best(self, wanted, of_family=None):
-        rows = [r for r in self.rows if key(r) == wanted and of_family in (None, family(r["format"]))]
+    def sections(self):
+        """(family, format): one section per family, and one per format where 4-bit formats differ in accuracy and size."""
+        formats = dict.fromkeys(r["format"] for r in self.rows)
+        return list(dict.fromkeys((family(f), f if family(f) == "4-bit" else None) for f in formats))
+
+    def best(self, wanted, of_family=None, of_format=None):
+        rows = [r for r in self.rows if key(r) == wanted and of_family in (None, family(r["format"]))
+                and of_format in (None, r["format"])]
         return min(rows, key=lambda r: r["seconds_median"], default=None)
 
 
@@ -64,12 +70,12 @@ def columns_for(of_family, peers):
     return [(peer, f) for f in wanted for peer in peers if f is None or f in peer.families()]
 
 
-def section(title, of_family, ours, peers, losses):
+def section(title, of_family, of_format, ours, peers, losses):
     columns = [(p, f) for p, f in columns_for(of_family, peers) if any(p.best(wanted, f) for wanted in ours.keys)]
     header = ["shape", "M", "threads", "ours, us"] + [f"{p.name} {f or 'best'}, us (ratio)" for p, f in columns] + ["faster"]
     lines = []
     for wanted in sorted(ours.keys):
-        mine = ours.best(wanted, of_family)
+        mine = ours.best(wanted, of_family, of_format)
         others = [peer.best(wanted, f) for peer, f in columns]
         if not mine or not any(others):
             continue
@@ -124,9 +130,9 @@ def main():
         print("## Beside other people's kernels\n")
     print_reports(ours, peers, opts.markdown)
     losses, compared = [], 0
-    for of_family in [*ours.families(), None]:
-        title = "Whatever the format: each one's fastest" if of_family is None else f"Our {of_family} weights"
-        header, lines = section(title, of_family, ours, peers, losses)
+    for of_family, of_format in [*ours.sections(), (None, None)]:
+        title = f"Our {of_format or of_family} weights" if of_family else "Whatever the format: each one's fastest"
+        header, lines = section(title, of_family, of_format, ours, peers, losses)
         compared += len(lines)
         if lines:
             show(title, header, lines, opts.markdown)

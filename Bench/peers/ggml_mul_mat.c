@@ -1,5 +1,5 @@
-// Times ggml_mul_mat of ggml's CPU backend, cold, in kbench's JSON form: BF16, Q8_0 and Q4_0 weights, in plain order and
-// in every other order that this build of the backend offers for them (repacked, AMX).
+// Times ggml_mul_mat of ggml's CPU backend, cold, in kbench's JSON form: BF16, Q8_0 and 4-bit weights, in plain order and in
+// every other order that this build of the backend offers for them (repacked, AMX).
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,17 +20,25 @@ static const kind kinds[] = {
     {"dense_gemm", "bf16", GGML_TYPE_BF16},
     {"dense_gemm", "q8_0", GGML_TYPE_Q8_0},
     {"code4_gemm", "q4_0", GGML_TYPE_Q4_0},
+    {"code4_gemm", "iq4_nl", GGML_TYPE_IQ4_NL},
+    {"code4_gemm", "mxfp4", GGML_TYPE_MXFP4},
 };
-enum { KINDS = sizeof kinds / sizeof kinds[0], MOST_ORDERS = 4 };
+// A matrix repeats itself after so many rows, which no tile divides: quantising all of them would take longer than the run.
+enum { KINDS = sizeof kinds / sizeof kinds[0], MOST_ORDERS = 4, DISTINCT_ROWS = 509, GRAPH_NODES = 8 };
 
 typedef struct {
     const kind *kind;
-    int64_t n, k, m;
+    const char *variant;
+    int64_t n, k;
+    size_t bytes;  // of one copy
     int copies;
+    struct ggml_context *matrices;  // one tensor per copy
+    ggml_backend_buffer_t weights;
+    void *rows;  // the weights in ggml's file order
+    // At one M:
     struct ggml_context *tensors;
-    ggml_backend_buffer_t weights, activations, result;
+    ggml_backend_buffer_t activations, result;
     struct ggml_cgraph **graphs;  // one per copy
-    void *rows;                   // the weights in ggml's file order
 } product;
 
 static ggml_backend_dev_t device;
@@ -101,14 +109,19 @@ static void quantise(product *o) {
     float *row = peer_allocate((size_t)o->k * sizeof *row);
     o->rows = peer_allocate(row_bytes * (size_t)o->n);
     for (int64_t r = 0; r < o->n; r++) {
+        char *packed = (char *)o->rows + (size_t)r * row_bytes;
+        if (r >= DISTINCT_ROWS) {
+            memcpy(packed, packed - DISTINCT_ROWS * row_bytes, row_bytes);
+            continue;
+        }
         for (int64_t i = 0; i < o->k; i++) row[i] = peer_code((uint64_t)(r * o->k + i)) * PEER_WEIGHT_SCALE;
-        ggml_quantize_chunk(o->kind->type, row, (char *)o->rows + (size_t)r * row_bytes, 0, 1, o->k, NULL);
+        ggml_quantize_chunk(o->kind->type, row, packed, 0, 1, o->k, NULL);
     }
     free(row);
 }
 
-static void fill_activations(const product *o, struct ggml_tensor *x) {
-    size_t count = (size_t)(o->m * o->k);
+static void fill_activations(struct ggml_tensor *x) {
+    size_t count = (size_t)ggml_nelements(x);
     float *values = peer_allocate(count * sizeof *values);
     for (size_t i = 0; i < count; i++) values[i] = peer_code(~(uint64_t)i) * PEER_INPUT_SCALE;
     ggml_backend_tensor_set(x, values, 0, count * sizeof *values);
@@ -121,40 +134,49 @@ static ggml_backend_buffer_t placed(ggml_backend_buffer_type_t order, size_t byt
     return buffer;
 }
 
-// Distinct weights, one shared input, and one output for all: a graph of one product per copy.
-static void prepare(product *o, ggml_backend_buffer_type_t order) {
+static void place_weights(product *o, ggml_backend_buffer_type_t order) {
     quantise(o);
-    size_t count = (size_t)o->copies, bytes = ggml_row_size(o->kind->type, o->k) * (size_t)o->n;
-    enum { GRAPH_NODES = 8 };
-    struct ggml_context *weights = ggml_init((struct ggml_init_params){(count + 1) * ggml_tensor_overhead(), NULL, true});
+    size_t count = (size_t)o->copies;
+    o->matrices = ggml_init((struct ggml_init_params){(count + 1) * ggml_tensor_overhead(), NULL, true});
+    for (size_t i = 0; i < count; i++) ggml_new_tensor_2d(o->matrices, o->kind->type, o->k, o->n);
+    o->weights = ggml_backend_alloc_ctx_tensors_from_buft(o->matrices, order);
+    if (!o->weights) peer_die("ggml has no memory for %zu copies of %zu bytes", count, o->bytes);
+    ggml_backend_buffer_set_usage(o->weights, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+    struct ggml_tensor *w = ggml_get_first_tensor(o->matrices);
+    for (; w; w = ggml_get_next_tensor(o->matrices, w)) ggml_backend_tensor_set(w, o->rows, 0, o->bytes);
+}
+
+// One input and one output shared by all copies of the weights: a graph of one product per copy.
+static void build_graphs(product *o, int64_t m) {
+    size_t count = (size_t)o->copies;
     size_t need = (count + 2) * ggml_tensor_overhead() + count * ggml_graph_overhead_custom(GRAPH_NODES, false);
     o->tensors = ggml_init((struct ggml_init_params){need, NULL, true});
-    struct ggml_tensor **w = peer_allocate(count * sizeof *w);
-    for (size_t i = 0; i < count; i++) w[i] = ggml_new_tensor_2d(weights, o->kind->type, o->k, o->n);
-    o->weights = ggml_backend_alloc_ctx_tensors_from_buft(weights, order);
-    if (!o->weights) peer_die("ggml has no memory for %zu copies of %zu bytes", count, bytes);
-    for (size_t i = 0; i < count; i++) ggml_backend_tensor_set(w[i], o->rows, 0, bytes);
-
     ggml_backend_buffer_type_t plain = ggml_backend_dev_buffer_type(device);
-    struct ggml_tensor *x = ggml_new_tensor_2d(o->tensors, GGML_TYPE_F32, o->k, o->m);
+    struct ggml_tensor *x = ggml_new_tensor_2d(o->tensors, GGML_TYPE_F32, o->k, m);
     o->activations = placed(plain, ggml_backend_buft_get_alloc_size(plain, x));
     ggml_backend_tensor_alloc(o->activations, x, ggml_backend_buffer_get_base(o->activations));
-    fill_activations(o, x);
-    o->result = placed(plain, (size_t)(o->m * o->n) * sizeof(float));
+    fill_activations(x);
+    o->result = placed(plain, (size_t)(m * o->n) * sizeof(float));
     o->graphs = peer_allocate(count * sizeof *o->graphs);
-    for (size_t i = 0; i < count; i++) {
-        struct ggml_tensor *y = ggml_mul_mat(o->tensors, w[i], x);
+    struct ggml_tensor *w = ggml_get_first_tensor(o->matrices);
+    for (size_t i = 0; i < count; i++, w = ggml_get_next_tensor(o->matrices, w)) {
+        struct ggml_tensor *y = ggml_mul_mat(o->tensors, w, x);
         ggml_backend_tensor_alloc(o->result, y, ggml_backend_buffer_get_base(o->result));
         o->graphs[i] = ggml_new_graph_custom(o->tensors, GRAPH_NODES, false);
         ggml_build_forward_expand(o->graphs[i], y);
     }
-    free(w);
 }
 
-static void dispose(product *o) {
-    ggml_backend_buffer_free(o->weights), ggml_backend_buffer_free(o->activations), ggml_backend_buffer_free(o->result);
+static void drop_graphs(product *o) {
+    ggml_backend_buffer_free(o->activations), ggml_backend_buffer_free(o->result);
     ggml_free(o->tensors);
-    free(o->graphs), free(o->rows);
+    free(o->graphs);
+}
+
+static void drop_weights(product *o) {
+    ggml_backend_buffer_free(o->weights);
+    ggml_free(o->matrices);
+    free(o->rows);
 }
 
 static void run(void *state, int copy) {
@@ -170,7 +192,7 @@ static void weights(void *state, int64_t row, float *w) {
     ggml_get_type_traits(o->kind->type)->to_float(packed, w, o->k);
 }
 
-// ggml sums in fp32 and, for Q8_0 and Q4_0, first rounds the activations to 8 bits in blocks: by no more than one step of
+// ggml sums in fp32 and, for all weights but bf16, first rounds the activations to 8 bits in blocks: by no more than one step of
 // the widest block there can be, whose largest value is 127 x PEER_INPUT_SCALE.
 static peer_slack slack(const kind *kind, int64_t k) {
     return (peer_slack){(double)k * 0x1p-24, 0x1p-22, kind->type == GGML_TYPE_BF16 ? 0 : (double)PEER_INPUT_SCALE};
@@ -178,29 +200,48 @@ static peer_slack slack(const kind *kind, int64_t k) {
 
 // --- The run --------------------------------------------------------------------------------------------------------
 
-static bool run_group(const peer_options *options, int64_t n, int64_t k, int64_t m) {
-    product states[KINDS * MOST_ORDERS];
-    peer_contender contenders[KINDS * MOST_ORDERS];
-    int prepared = 0, ready = 0;
+static int place_all(const peer_options *options, int64_t n, int64_t k, product *products) {
+    int placed_count = 0;
     for (int i = 0; i < KINDS * order_count && !peer_ended(); i++) {
         const kind *kind = &kinds[i / order_count];
         int order = i % order_count;
         if (!peer_wants(variants[order])) continue;
-        if (k % ggml_blck_size(kind->type) || !supported(kind, orders[order], n, k, m)) {
+        if (k % ggml_blck_size(kind->type) || !supported(kind, orders[order], n, k, 1)) {
             peer_say("absent: %s %s %lldx%lld: not in this ggml on this CPU", kind->format, variants[order], (long long)n,
                      (long long)k);
             continue;
         }
         size_t bytes = ggml_row_size(kind->type, k) * (size_t)n;
-        product *o = &states[prepared++];
-        *o = (product){.kind = kind, .n = n, .k = k, .m = m, .copies = peer_copies(options, bytes)};
-        prepare(o, orders[order]);
-        contenders[ready] = (peer_contender){kind->op, kind->format, variants[order], bytes,      o->copies,  run,
-                                             output,   weights,      slack(kind, k),  .state = o, .error = 0, .bound = 0};
+        product *o = &products[placed_count++];
+        *o = (product){.kind = kind, .variant = variants[order], .n = n, .k = k, .bytes = bytes};
+        o->copies = peer_copies(options, bytes);
+        place_weights(o, orders[order]);
+    }
+    return placed_count;
+}
+
+static bool run_group(const peer_options *options, product *products, int count, int64_t n, int64_t k, int64_t m) {
+    peer_contender contenders[KINDS * MOST_ORDERS];
+    int ready = 0;
+    for (int i = 0; i < count; i++) {
+        product *o = &products[i];
+        build_graphs(o, m);
+        contenders[ready] =
+            (peer_contender){o->kind->op, o->kind->format, o->variant,        o->bytes,   o->copies,  run,
+                             output,      weights,         slack(o->kind, k), .state = o, .error = 0, .bound = 0};
         ready += peer_check(&contenders[ready], n, k, m);
     }
     bool more = peer_time(options, contenders, ready, n, k, m);
-    for (int i = 0; i < prepared; i++) dispose(&states[i]);
+    for (int i = 0; i < count; i++) drop_graphs(&products[i]);
+    return more;
+}
+
+static bool run_shape(const peer_options *options, int64_t n, int64_t k) {
+    product products[KINDS * MOST_ORDERS];
+    int count = place_all(options, n, k, products);
+    bool more = !peer_ended();
+    for (int i = 0; i < options->m_count && more; i++) more = run_group(options, products, count, n, k, options->ms[i]);
+    for (int i = 0; i < count; i++) drop_weights(&products[i]);
     return more;
 }
 
@@ -222,8 +263,6 @@ int main(int argc, char **argv) {
     start_threads(options.threads);
     note_features();
     bool more = true;
-    for (int s = 0; s < options.shape_count; s++)
-        for (int i = 0; i < options.m_count && more; i++)
-            more = run_group(&options, options.shapes[s].n, options.shapes[s].k, options.ms[i]);
+    for (int s = 0; s < options.shape_count && more; s++) more = run_shape(&options, options.shapes[s].n, options.shapes[s].k);
     return peer_finish();
 }

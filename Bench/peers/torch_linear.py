@@ -53,7 +53,7 @@ def options():
 # Each packs one source matrix, runs on one packed copy, and names the weights that its copy stands for, so that the
 # check measures the kernel's arithmetic and not the loss of the format. u(bf16) = 2^-8, u(fp32) = 2^-24.
 
-BF16_UNIT, FP32_UNIT, GROUP = 2.0**-8, 2.0**-24, 128
+BF16_UNIT, FP32_UNIT = 2.0**-8, 2.0**-24
 
 
 class Contender:
@@ -250,9 +250,9 @@ class IntegerProduct(Int8Contender):
 
 
 class Int4WeightOnly(Contender):
-    """4-bit weights in groups of 128 with a bf16 scale and zero point each, bf16 activations."""
+    """4-bit weights in groups with a bf16 scale and zero point each, bf16 activations."""
 
-    op, format, variant = "code4_gemm", "int4-g128", "weight-int4pack-mm"
+    op, format, variant, group = "code4_gemm", "int4-g128", "weight-int4pack-mm", 128
     operators = ("aten::_convert_weight_to_int4pack", "aten::_weight_int4pack_mm")
     pack_name, mm_name = "_convert_weight_to_int4pack", "_weight_int4pack_mm"
 
@@ -263,21 +263,21 @@ class Int4WeightOnly(Contender):
             self.pack_name, self.mm_name = self.pack_name + "_for_cpu", self.mm_name + "_for_cpu"
 
     def quantised(self, source):
-        groups = source.float().view(source.shape[0], -1, GROUP)
+        groups = source.float().view(source.shape[0], -1, self.group)
         scales = (groups.abs().amax(2).clamp(min=1e-30) / 7).bfloat16()
         codes = (groups / scales.float()[:, :, None]).round().clamp(-8, 7).to(self.torch.int32) + 8
         return codes.view(source.shape), scales
 
     def weights(self, source, rows):
         codes, scales = self.quantised(source[rows])
-        return (codes - 8).float() * scales.float().repeat_interleave(GROUP, 1)
+        return (codes - 8).float() * scales.float().repeat_interleave(self.group, 1)
 
     def pack(self, source, m):
         n, k = source.shape
-        if k % GROUP:
-            raise ValueError(f"K = {k} is no multiple of the group, {GROUP}")
+        if k % self.group:
+            raise ValueError(f"K = {k} is no multiple of the group, {self.group}")
         codes, scales = self.quantised(source)
-        scales_and_zeros = self.torch.zeros(k // GROUP, n, 2, dtype=self.torch.bfloat16)
+        scales_and_zeros = self.torch.zeros(k // self.group, n, 2, dtype=self.torch.bfloat16)
         scales_and_zeros[:, :, 0] = scales.t()
         self.nbytes = n * k // 2 + 2 * scales_and_zeros.numel()
         return self.pack_codes(codes), scales_and_zeros
@@ -294,14 +294,19 @@ class Int4WeightOnly(Contender):
         return packed[0].clone(), packed[1].clone()
 
     def run(self, packed, x):
-        return getattr(self.torch.ops.aten, self.mm_name)(x, packed[0], GROUP, packed[1])
+        return getattr(self.torch.ops.aten, self.mm_name)(x, packed[0], self.group, packed[1])
 
     def slack(self, x, weights, magnitude, y):
         # Some of its kernels round the decoded weight to bf16 before they multiply.
         return super().slack(x, weights, magnitude, y) + BF16_UNIT * magnitude
 
 
-CONTENDERS = (Bf16Linear, Bf16Prepacked, Int8WeightOnly, Int8Dynamic, Int8Prepacked, IntegerProduct, Int4WeightOnly)
+class Int4SmallGroups(Int4WeightOnly):
+    format, group = "int4-g32", 32
+
+
+CONTENDERS = (Bf16Linear, Bf16Prepacked, Int8WeightOnly, Int8Dynamic, Int8Prepacked, IntegerProduct, Int4WeightOnly,
+              Int4SmallGroups)
 
 
 # --- The run --------------------------------------------------------------------------------------------------------
