@@ -9,7 +9,7 @@ help:
 	@echo 'make lint     check the formatting of Swift and C; make format corrects it'
 	@echo 'make docs     write the documentation of the modules as web pages into .build-docs/html'
 	@echo 'make model    fetch the reference model, SmolLM2-135M, into models/'
-	@echo 'make deps     install libhwloc-dev, libnuma-dev and pkg-config through apt, or say that they are missing'
+	@echo 'make deps     install libhwloc-dev, libnuma-dev, libopenblas-dev and pkg-config through apt, or say what is missing'
 
 deps:
 	@Scripts/deps.sh

@@ -17,6 +17,7 @@ let package = Package(
     .library(name: "Tessera", targets: ["Tessera"]),
     .library(name: "TesseraLayers", targets: ["TesseraLayers"]),
     .library(name: "TesseraModels", targets: ["TesseraModels"]),
+    .library(name: "TesseraCompression", targets: ["TesseraCompression"]),
     .executable(name: "kbench", targets: ["kbench"]),
   ],
   traits: [
@@ -52,6 +53,18 @@ let package = Package(
       swiftSettings: swiftFlags),
     .target(name: "TesseraLayers", dependencies: ["Tessera"], swiftSettings: swiftFlags),
     .target(name: "TesseraModels", dependencies: ["Tessera", "TesseraLayers"], swiftSettings: swiftFlags),
+    // What makes compressed weights; nothing that runs a model imports it. Its loops are plain C for the same reason as CKernels'.
+    .target(
+      name: "CCompression", path: "Sources/CCompression",
+      cSettings: [.headerSearchPath("."), .unsafeFlags(["-O2"], .when(configuration: .debug))]),
+    .systemLibrary(
+      name: "CLAPACK", path: "Sources/CLAPACK", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+    .target(
+      name: "TesseraCompression",
+      dependencies: [
+        "CCompression", "Tessera", "TesseraModels", .target(name: "CLAPACK", condition: .when(platforms: [.linux])),
+      ],
+      swiftSettings: swiftFlags),
     .target(
       name: "CKernelChecks", dependencies: ["CKernels"], path: "Tests/CKernelChecks",
       cSettings: [.define("_GNU_SOURCE", .when(platforms: [.linux]))]),
@@ -87,6 +100,9 @@ let package = Package(
     .testTarget(name: "TesseraLayersTests", dependencies: ["TesseraLayers", "Tessera"], swiftSettings: swiftFlags),
     .testTarget(
       name: "TesseraModelsTests", dependencies: ["TesseraModels", "TesseraLayers", "Tessera", "DocumentationExamples"],
+      swiftSettings: swiftFlags),
+    .testTarget(
+      name: "TesseraCompressionTests", dependencies: ["TesseraCompression", "TesseraModels", "Tessera"],
       swiftSettings: swiftFlags),
   ],
   cLanguageStandard: .c17

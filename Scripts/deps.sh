@@ -17,6 +17,8 @@ look() {
     required='' optional=''
     has_library hwloc hwloc.h || required="$required libhwloc-dev"
     [ "$(uname)" != Linux ] || has_library numa numa.h || required="$required libnuma-dev"
+    [ "$(uname)" != Linux ] || has_library openblas "$(uname -m)-linux-gnu/openblas_config.h" ||
+        required="$required libopenblas-dev"
     has pkg-config || optional="$optional pkg-config"
     python3 -m pip --version >/dev/null 2>&1 || optional="$optional python3-pip"
     if [ "$purpose $(uname -sm)" = 'test Linux x86_64' ]; then

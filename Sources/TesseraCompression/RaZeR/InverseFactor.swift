@@ -1,0 +1,60 @@
+#if canImport(Accelerate)
+  internal import Accelerate
+#else
+  internal import CLAPACK
+#endif
+
+/// U of (H + damping)^-1 = U^T U, with rows and columns in a given order: what error feedback distributes errors by.
+struct InverseFactor {
+  /// Row-major; only what lies on and above the diagonal means something.
+  let elements: [Float]
+  let order: [UInt32]
+  /// places[order[i]] = i
+  let places: [UInt32]
+
+  /// - Parameter damping: times the mean of the diagonal, added to it.
+  /// - Throws: `notPositiveDefinite`.
+  init(_ moments: SecondMoments, damping: Double, descending: Bool) throws(CompressionError) {
+    let n = moments.inputs
+    let source = moments.elements
+    let diagonal = (0..<n).map { source[$0 * n + $0] }
+    let order = descending ? (0..<n).sorted { (diagonal[$0], $1) > (diagonal[$1], $0) } : Array(0..<n)
+    let mean = diagonal.reduce(0, +) / Double(n)
+    let added = mean > 0 ? damping * mean : 1
+
+    // What is row-major here is column-major for LAPACK: its lower triangle is our upper one.
+    var matrix = [Double](repeating: 0, count: n * n)
+    for row in 0..<n {
+      for column in row..<n {
+        let (low, high) = (min(order[row], order[column]), max(order[row], order[column]))
+        matrix[row * n + column] = source[high * n + low]
+      }
+      matrix[row * n + row] += added
+    }
+    for step in [Step.factor, .invert, .factor] {
+      if let column = step.apply(&matrix, n) { throw .notPositiveDefinite(column: order[column]) }
+    }
+    elements = matrix.map { Float($0) }
+    self.order = order.map { UInt32($0) }
+    var places = [UInt32](repeating: 0, count: n)
+    for (place, input) in order.enumerated() { places[input] = UInt32(place) }
+    self.places = places
+  }
+
+  private enum Step {
+    case factor, invert
+
+    /// Returns the position of a pivot that is not positive, or nil.
+    func apply(_ matrix: inout [Double], _ n: Int) -> Int? {
+      var uplo = CChar(UInt8(ascii: "L"))
+      var size = Int32(n)
+      var stride = Int32(n)
+      var info: Int32 = 0
+      switch self {
+      case .factor: dpotrf_(&uplo, &size, &matrix, &stride, &info)
+      case .invert: dpotri_(&uplo, &size, &matrix, &stride, &info)
+      }
+      return info == 0 ? nil : max(0, Int(info) - 1)
+    }
+  }
+}
