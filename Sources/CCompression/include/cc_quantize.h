@@ -98,7 +98,8 @@ typedef struct {
 
 size_t cc_feedback_scratch_bytes(size_t inputs, size_t group);
 
-// At most CC_FEEDBACK_ROWS rows of x * factor. `scratch` is aligned to 16 bytes. On an overflow `bad_row` and `bad_group` say where.
+// At most CC_FEEDBACK_ROWS rows of x * factor. `scratch` is aligned to 16 bytes. On an overflow `bad_row` and `bad_group` say
+// where.
 cc_result cc_quantize_rows_with_feedback(const cc_feedback *feedback, const float *x, float factor, size_t rows, void *scratch,
                                          uint8_t *codes, uint16_t *scales, size_t *bad_row, size_t *bad_group);
 

@@ -5,8 +5,8 @@ extension Code4Quantizer {
   /// In which order inputs are quantised when later ones make up for the errors of earlier ones.
   public enum InputOrder: Sendable, Hashable, CaseIterable {
     case natural
-    /// Those with the largest second moment first, while there are many left to make up for their errors. Groups stay as they are:
-    /// the scale of a group is chosen when its first input is reached.
+    /// Those with the largest second moment first, while there are many left to make up for their errors. Groups stay as they
+    /// are: the scale of a group is chosen when its first input is reached.
     case descendingMoment
   }
 

@@ -3,11 +3,11 @@ public import Tessera
 
 /// Turns matrices of weights into 4-bit codes.
 ///
-/// For each group every special value is tried: the scale is max|w| / max(6, |special value|), rounded to its storage; each weight
-/// takes the nearest level; the special value with the lowest squared error stays, of equal ones the first. (`int4` and `iq4-nl`
-/// try both ends of their range instead, by a negative scale where that helps.) A weight half-way between two levels takes the one
-/// further from zero, so that -w has the mirrored codes of w. A scale is not rounded to 0 unless all weights of the group are 0,
-/// which then are code 0, or the code nearest to zero, under a scale of 0.
+/// For each group every special value is tried: the scale is max|w| / max(6, |special value|), rounded to its storage; each
+/// weight takes the nearest level; the special value with the lowest squared error stays, of equal ones the first. (`int4` and
+/// `iq4-nl` try both ends of their range instead, by a negative scale where that helps.) A weight half-way between two levels
+/// takes the one further from zero, so that -w has the mirrored codes of w. A scale is not rounded to 0 unless all weights of
+/// the group are 0, which then are code 0, or the code nearest to zero, under a scale of 0.
 ///
 /// The result depends on the weights and the options alone, not on how many threads took part.
 ///

@@ -5,8 +5,8 @@ internal import Tessera
 ///
 ///     weight = tensorScale * scale(group) * value(code, selector(group))
 ///
-/// Code 8 of the RaZeR formats is a special value, of which each group selects one (arXiv 2501.04052); in plain FP4 it is a second
-/// zero and never produced.
+/// Code 8 of the RaZeR formats is a special value, of which each group selects one (arXiv 2501.04052); in plain FP4 it is a
+/// second zero and never produced.
 public struct QuantizationFormat: Sendable, Hashable {
   /// How the scale of a group is stored, and with it the selector of its special value.
   public enum Scale: Sendable, Hashable, CaseIterable {
@@ -50,7 +50,8 @@ public struct QuantizationFormat: Sendable, Hashable {
   public static let fp4G32 = QuantizationFormat(name: "fp4-g32", group: 32, scale: .f16, values: e2m1)
   public static let fp4G128 = QuantizationFormat(name: "fp4-g128", group: 128, scale: .f16, values: e2m1)
   public static let nvfp4 = QuantizationFormat(name: "nvfp4", group: 16, scale: .e4m3, values: e2m1)
-  /// The scale of a group is 2^floor(log2 max|w|) / 4 (OCP Microscaling 1.0); exponents more than 63 below the largest are raised.
+  /// The scale of a group is 2^floor(log2 max|w|) / 4 (OCP Microscaling 1.0). Exponents too far below the largest are
+  /// raised.
   public static let mxfp4 = QuantizationFormat(name: "mxfp4", group: 32, scale: .powerOfTwo, values: e2m1)
   public static let nf4G64 = QuantizationFormat(name: "nf4-g64", group: 64, scale: .f16, values: normalFloat)
   public static let iq4NL = QuantizationFormat(name: "iq4-nl", group: 32, scale: .f16, values: iq4NLValues)

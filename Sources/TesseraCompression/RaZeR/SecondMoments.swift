@@ -55,7 +55,8 @@ public struct SecondMoments: Sendable {
   /// The sum of squares of each input: input weights for the quantiser.
   public var diagonal: [Float] { (0..<inputs).map { Float(elements[$0 * inputs + $0]) } }
 
-  /// Sum over outputs of d^T H d for the rows d of `difference`: the squared error of a layer's outputs on the calibration tokens.
+  /// Sum over outputs of d^T H d for the rows d of `difference`: the squared error of a layer's outputs on the calibration
+  /// tokens.
   public func weightedError(_ difference: Span<Float>) throws(CompressionError) -> Double {
     guard difference.count % inputs == 0 else {
       throw .sizeMismatch(what: "differences", expected: inputs, got: difference.count)
