@@ -30,3 +30,11 @@ CK_INLINE __m256 ck_load8_avx2(const ck_gemm_call *call, const float *rows, size
     if (!rows) return _mm256_setzero_ps();
     return _mm256_maskload_ps(rows + panel * CK_PANEL_ROWS + half * 8, ck_mask8(ck_outputs8(call, panel, half)));
 }
+
+// sum * unit is exact: a power of two that a format's scales are stored in.
+CK_INLINE void ck_finish_scaled_avx2(const ck_gemm_call *call, size_t m, size_t panel, size_t half, __m256 sum, float unit,
+                                     float scale) {
+    const __m256 whole = _mm256_mul_ps(sum, _mm256_set1_ps(unit));
+    const __m256 bias = ck_load8_avx2(call, call->bias, panel, half);
+    ck_store8_avx2(call, m, panel, half, _mm256_fmadd_ps(whole, _mm256_set1_ps(scale), bias));
+}
