@@ -28,9 +28,9 @@ static inline float cc_sum(cc_f4 v) { return (v[0] + v[1]) + (v[2] + v[3]); }
 static inline void cc_thresholds(const cc_candidate *candidate, float step, float *thresholds) {
     for (size_t i = 0; i < 16; i++) {
         const float product = candidate->midpoints[i] * step;
-        int32_t bits;
+        uint32_t bits;
         memcpy(&bits, &product, sizeof bits);
-        bits += candidate->nudges[i];
+        bits += (uint32_t)candidate->nudges[i];
         memcpy(&thresholds[i], &bits, sizeof bits);
     }
 }
