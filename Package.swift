@@ -102,7 +102,7 @@ let package = Package(
       name: "TesseraModelsTests", dependencies: ["TesseraModels", "TesseraLayers", "Tessera", "DocumentationExamples"],
       swiftSettings: swiftFlags),
     .testTarget(
-      name: "TesseraCompressionTests", dependencies: ["TesseraCompression", "TesseraModels", "Tessera"],
+      name: "TesseraCompressionTests", dependencies: ["TesseraCompression", "CCompression", "TesseraModels", "Tessera"],
       swiftSettings: swiftFlags),
   ],
   cLanguageStandard: .c17

@@ -16,12 +16,3 @@ float cc_scale_value(uint32_t bits, cc_scale_type type) {
     if (exponent == 0) return sign * (float)fraction * cc_power(f.least - f.mantissa);
     return sign * (float)(one + fraction) * cc_power((int)exponent - 1 + f.least - f.mantissa);
 }
-
-uint32_t cc_scale_selector(uint32_t bits, cc_scale_type type) {
-    switch (type) {
-    case CC_SCALE_F16: return 0;
-    case CC_SCALE_F16_SELECTOR: return bits & 3;
-    case CC_SCALE_E4M3: return bits >> 7 & 1;
-    default: return bits >> 6 & 3;
-    }
-}

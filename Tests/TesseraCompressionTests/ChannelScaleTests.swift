@@ -17,8 +17,8 @@ import Testing
     }
   }
 
-  @Test(arguments: [QuantizationFormat.razerG16, .razerG128, .fp4G32, .int4G128, .nvfp4])
-  func lowersTheWeightedError(format: QuantizationFormat) throws {
+  @Test(arguments: [WeightFormat.razerG16, .razerG128, .fp4G32, .int4G128, .nvfp4])
+  func lowersTheWeightedError(format: WeightFormat) throws {
     let quantizer = Code4Quantizer(format, inputWeights: importance)
     let scaled = try quantizer.quantizeWithChannelScales(weights.span, outputs: outputs, inputs: inputs)
     let plain = try quantizer.quantize(weights, outputs: outputs, inputs: inputs)

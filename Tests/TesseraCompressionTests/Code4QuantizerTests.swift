@@ -13,67 +13,70 @@ import Testing
   }
 
   /// -w under mirrored special values has the mirrored codes of w.
-  @Test(arguments: [QuantizationFormat.razerG16, .razerG128])
-  func negatingMirrors(format: QuantizationFormat) throws {
+  @Test(arguments: [WeightFormat.razerG16, .razerG128])
+  func negatingMirrors(format: WeightFormat) throws {
     // Eighths, so that there are ties.
     let weights = randomFloats(64 * 128, seed: 1).map { ($0 * 8).rounded() / 8 }
-    let mirrored = try format.with(specialValues: [-5, 5, -8, 8])
     let plain = try Code4Quantizer(format).quantize(weights, outputs: 64, inputs: 128)
-    let negative = try Code4Quantizer(mirrored).quantize(weights.map { -$0 }, outputs: 64, inputs: 128)
+    let negative = try Code4Quantizer(format).with(specialValues: [-5, 5, -8, 8]).quantize(
+      weights.map { -$0 }, outputs: 64, inputs: 128)
     #expect(plain.scales == negative.scales)
     #expect(plain.dequantized() == negative.dequantized().map { 0 - $0 })
   }
 
   /// No code of any format could be replaced by a nearer one.
-  @Test(arguments: QuantizationFormat.all)
-  func everyCodeIsTheNearest(format: QuantizationFormat) throws {
+  @Test(arguments: WeightFormat.code4Formats)
+  func everyCodeIsTheNearest(format: WeightFormat) throws {
+    let code4 = try #require(format.code4)
     let (outputs, inputs) = (7, 200)
     let weights = randomFloats(outputs * inputs, seed: 2)
     let matrix = try Code4Quantizer(format).quantize(weights, outputs: outputs, inputs: inputs)
     let values = matrix.dequantized()
     for index in weights.indices {
-      let bits = matrix.scales[index / inputs * matrix.groups + index % inputs / format.group]
-      let scale = format.scale(bits: bits) * matrix.tensorScale
-      let nearest = (0..<16).map { abs(format.value(code: $0, selector: format.selector(bits: bits)) * scale - weights[index]) }
+      let bits = matrix.scales[index / inputs * matrix.groups + index % inputs / code4.group]
+      let scale = code4.scale(bits: bits) * matrix.tensorScale
+      let nearest = (0..<16).map { abs(code4.value(code: $0, selector: code4.selector(bits: bits)) * scale - weights[index]) }
         .min()
       #expect(abs(values[index] - weights[index]) <= (nearest ?? 0) + 1e-6 * abs(weights[index]))
     }
   }
 
   /// What is representable stays, whatever the options.
-  @Test(arguments: QuantizationFormat.all)
-  func representableWeightsStay(format: QuantizationFormat) throws {
+  @Test(arguments: WeightFormat.code4Formats)
+  func representableWeightsStay(format: WeightFormat) throws {
     let once = try Code4Quantizer(format).quantize(randomFloats(5 * 256, seed: 3), outputs: 5, inputs: 256)
     let weights = once.dequantized()
     let again = try Code4Quantizer(format, refits: 1, clips: Code4Quantizer.usualClips).quantize(weights, outputs: 5, inputs: 256)
     let error = try again.relativeSquaredError(to: weights.span)
     // The tensor's scale is not found again to the last bit where the largest weight was clipped.
-    #expect(error < (format.scale.isByte ? 2e-3 : 1e-12), "\(error)")
+    #expect(error < (once.code4.scale.byteCount == 1 ? 2e-3 : 1e-12), "\(error)")
   }
 
   // MARK: Groups
 
-  @Test(arguments: QuantizationFormat.all)
-  func groupsOfZerosAreZeros(format: QuantizationFormat) throws {
-    let inputs = 2 * format.group
+  @Test(arguments: WeightFormat.code4Formats)
+  func groupsOfZerosAreZeros(format: WeightFormat) throws {
+    let code4 = try #require(format.code4)
+    let inputs = 2 * code4.group
     var weights = [Float](repeating: 0, count: 3 * inputs)
     let none = try Code4Quantizer(format).quantize(weights, outputs: 3, inputs: inputs)
     #expect(none.dequantized().allSatisfy { $0 == 0 })
     #expect(none.tensorScale == 1)
-    weights[inputs + format.group] = -3
+    weights[inputs + code4.group] = -3
     let one = try Code4Quantizer(format).quantize(weights, outputs: 3, inputs: inputs)
-    for (index, value) in one.dequantized().enumerated() where index != inputs + format.group {
-      #expect(abs(value) <= (format.values.contains(0) ? 0 : 3.0 / 113), "\(index)")
+    for (index, value) in one.dequantized().enumerated() where index != inputs + code4.group {
+      #expect(abs(value) <= (code4.values.contains(0) ? 0 : 3.0 / 113), "\(index)")
     }
-    if format.values[0] == 0 { #expect(one.codes.prefix(inputs).allSatisfy { $0 == 0 }) }
+    if code4.values[0] == 0 { #expect(one.codes.prefix(inputs).allSatisfy { $0 == 0 }) }
   }
 
-  @Test(arguments: QuantizationFormat.all, [3.0, -3.0, 1e-3, 77] as [Float])
-  func aSingleWeightIsKept(format: QuantizationFormat, weight: Float) throws {
-    for place in [0, 5, format.group - 1] {
-      var weights = [Float](repeating: 0, count: format.group)
+  @Test(arguments: WeightFormat.code4Formats, [3.0, -3.0, 1e-3, 77] as [Float])
+  func aSingleWeightIsKept(format: WeightFormat, weight: Float) throws {
+    let code4 = try #require(format.code4)
+    for place in [0, 5, code4.group - 1] {
+      var weights = [Float](repeating: 0, count: code4.group)
       weights[place] = weight
-      let value = try Code4Quantizer(format).quantize(weights, outputs: 1, inputs: format.group).dequantized()[place]
+      let value = try Code4Quantizer(format).quantize(weights, outputs: 1, inputs: code4.group).dequantized()[place]
       // fp16 has 11 bits, with a selector 9; MXFP4's scale is a power of two.
       let tolerance: Float = format == .mxfp4 ? 1 / 5 : 0x1p-9
       #expect(abs(value / weight - 1) <= tolerance, "\(place): \(value)")
@@ -83,28 +86,28 @@ import Testing
   @Test func equalErrorsKeepTheFirstSpecialValue() throws {
     let weights: [Float] = [6, 4, -3, 0.5, 0, -6, 2, -1.5, 1, 1, 1, 1, 1, 1, 1, 1]
     let matrix = try Code4Quantizer(.razerG128).quantize(weights, outputs: 1, inputs: 16)
-    #expect(matrix.format.selector(bits: matrix.scales[0]) == 0)
+    #expect(matrix.code4.selector(bits: matrix.scales[0]) == 0)
     #expect(matrix.dequantized() == weights)
   }
 
-  @Test(arguments: QuantizationFormat.all, [1, 15, 17, 100, 129])
-  func aRowMayEndInsideAGroup(format: QuantizationFormat, inputs: Int) throws {
+  @Test(arguments: WeightFormat.code4Formats, [1, 15, 17, 100, 129])
+  func aRowMayEndInsideAGroup(format: WeightFormat, inputs: Int) throws {
     let outputs = 3
     let weights = randomFloats(outputs * inputs, seed: UInt64(inputs))
     let matrix = try Code4Quantizer(format).quantize(weights, outputs: outputs, inputs: inputs)
-    #expect(matrix.scales.count == outputs * ((inputs + format.group - 1) / format.group))
+    #expect(matrix.scales.count == outputs * ((inputs + matrix.code4.group - 1) / matrix.code4.group))
     // The same as of a row that ends in zeros.
-    let padded = matrix.groups * format.group
+    let padded = matrix.groups * matrix.code4.group
     let long = (0..<outputs * padded).map { $0 % padded < inputs ? weights[$0 / padded * inputs + $0 % padded] : 0 }
     let whole = try Code4Quantizer(format).quantize(long, outputs: outputs, inputs: padded)
-    if format.values.contains(0) {
+    if matrix.code4.values.contains(0) {
       #expect(whole.scales == matrix.scales)
       #expect((0..<outputs).flatMap { whole.codes[$0 * padded..<$0 * padded + inputs] } == matrix.codes)
     }
   }
 
-  @Test(arguments: [QuantizationFormat.razerG16, .nvfp4, .mxfp4], [-90, -60, 0, 60, 125])
-  func aPowerOfTwoMovesIntoTheTensorScale(format: QuantizationFormat, exponent: Int) throws {
+  @Test(arguments: [WeightFormat.razerG16, .nvfp4, .mxfp4], [-90, -60, 0, 60, 125])
+  func aPowerOfTwoMovesIntoTheTensorScale(format: WeightFormat, exponent: Int) throws {
     let factor = Float(sign: .plus, exponent: exponent, significand: 1)
     let weights = randomFloats(4 * 64, seed: 4).map { max(-1.9, min(1.9, $0)) }
     let quantizer = Code4Quantizer(format, refits: 1, clips: Code4Quantizer.usualClips)
@@ -134,8 +137,8 @@ import Testing
 
   // MARK: Threads, progress
 
-  @Test(arguments: QuantizationFormat.all)
-  func threadsChangeNothing(format: QuantizationFormat) throws {
+  @Test(arguments: WeightFormat.code4Formats)
+  func threadsChangeNothing(format: WeightFormat) throws {
     let weights = randomFloats(37 * 160, seed: 6)
     let quantizer = Code4Quantizer(format, refits: 1, clips: [1, 0.9])
     let alone = try quantizer.quantize(weights, outputs: 37, inputs: 160)
@@ -199,7 +202,7 @@ import Testing
 
   @Test(arguments: [Float.nan, .infinity, -.infinity])
   func refusesWeightsThatAreNotFinite(weight: Float) {
-    for format in QuantizationFormat.all {
+    for format in WeightFormat.code4Formats {
       #expect(error(Code4Quantizer(format), [1, 2, 3, 4, weight, .nan]) == .nonFiniteWeight(row: 1, column: 1))
     }
   }
@@ -215,7 +218,7 @@ import Testing
 
   @Test func takesTheLargestWeightsWhereTheTensorHasAScale() throws {
     let large = Float.greatestFiniteMagnitude
-    for format in [QuantizationFormat.razerG16, .nvfp4] {
+    for format in [WeightFormat.razerG16, .nvfp4] {
       let values = try Code4Quantizer(format).quantize([large, -large / 2, 0, 0], outputs: 2, inputs: 2).dequantized()
       #expect(values[0] > 0.99 * large && values[1] < -0.49 * large)
     }

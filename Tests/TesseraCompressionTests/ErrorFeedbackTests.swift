@@ -25,8 +25,8 @@ import Testing
     try moments.weightedError(zip(matrix.dequantized(), weights).map { $0 - $1 })
   }
 
-  @Test(arguments: QuantizationFormat.all, Code4Quantizer.InputOrder.allCases)
-  func lowersTheErrorOfOutputs(format: QuantizationFormat, order: Code4Quantizer.InputOrder) throws {
+  @Test(arguments: WeightFormat.code4Formats, Code4Quantizer.InputOrder.allCases)
+  func lowersTheErrorOfOutputs(format: WeightFormat, order: Code4Quantizer.InputOrder) throws {
     let (outputs, inputs) = (40, 144)
     let weights = randomFloats(outputs * inputs, seed: 11)
     let moments = try moments(inputs: inputs, tokens: 400, seed: 12)
@@ -39,8 +39,8 @@ import Testing
   }
 
   /// Without a link between inputs there is nothing to make up for.
-  @Test(arguments: QuantizationFormat.all, Code4Quantizer.InputOrder.allCases)
-  func independentInputsAreRoundedToTheNearest(format: QuantizationFormat, order: Code4Quantizer.InputOrder) throws {
+  @Test(arguments: WeightFormat.code4Formats, Code4Quantizer.InputOrder.allCases)
+  func independentInputsAreRoundedToTheNearest(format: WeightFormat, order: Code4Quantizer.InputOrder) throws {
     let (outputs, inputs) = (35, 150)
     let weights = randomFloats(outputs * inputs, seed: 13)
     let diagonal = (0..<inputs * inputs).map { $0 / inputs == $0 % inputs ? Double(1 + $0 % 13) : 0 }
@@ -57,7 +57,7 @@ import Testing
     let (outputs, inputs, damping) = (5, 300, 0.01)
     let weights = randomFloats(outputs * inputs, seed: 14)
     let moments = try moments(inputs: inputs, tokens: 700, seed: 15)
-    let format = QuantizationFormat.razerG128
+    let format = WeightFormat.razerG128
     let matrix = try Code4Quantizer(format).quantize(
       weights.span, outputs: outputs, inputs: inputs, correctingErrorsBy: moments, damping: damping, order: order)
     let factor = try InverseFactor(moments, damping: damping, descending: order == .descendingMoment)
@@ -66,9 +66,9 @@ import Testing
       var work = (0..<inputs).map { Double(weights[row * inputs + Int(factor.order[$0])]) }
       for position in 0..<inputs {
         let input = Int(factor.order[position])
-        let bits = matrix.scales[row * matrix.groups + input / format.group]
+        let bits = matrix.scales[row * matrix.groups + input / matrix.code4.group]
         let levels = (0..<16).map {
-          Double(format.value(code: $0, selector: format.selector(bits: bits)) * format.scale(bits: bits))
+          Double(matrix.code4.value(code: $0, selector: matrix.code4.selector(bits: bits)) * matrix.code4.scale(bits: bits))
         }
         let nearest = levels.min { abs($0 - work[position]) < abs($1 - work[position]) } ?? 0
         let value = levels[Int(matrix.codes[row * inputs + input])]

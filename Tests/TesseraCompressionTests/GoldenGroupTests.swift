@@ -1,3 +1,4 @@
+import Tessera
 import Testing
 
 @testable import TesseraCompression
@@ -25,9 +26,9 @@ import Testing
   ]
 
   private func quantizer(_ candidates: Range<Int>? = nil) -> Code4Quantizer {
-    let format = QuantizationFormat(
-      name: "razer", group: 16, scale: .f16Selector, values: QuantizationFormat.e2m1, specialValues: [5, -5, 8, -8])
-    var quantizer = Code4Quantizer(format)
+    var quantizer = Code4Quantizer(.razerG128)
+    quantizer.code4 = Code4Format(
+      group: 16, scale: .f16Selector, values: quantizer.code4.values, specialValues: [5, -5, 8, -8])
     quantizer.comparison.tiesGoDown = true
     quantizer.comparison.exactScales = true
     quantizer.comparison.candidates = candidates

@@ -27,13 +27,13 @@ import Testing
     let whole = layers.reduce(0.0) { $0 + $1.weights.reduce(0.0) { $0 + Double($1) * Double($1) } }
     #expect(!layers.isEmpty)
     print("relative squared error x 1e-3 of \(layers.count) matrices: nearest; with clips and a refit")
-    for format in QuantizationFormat.all {
+    for format in WeightFormat.code4Formats {
       let errors = try [
         Code4Quantizer(format), Code4Quantizer(format, refits: 1, clips: Code4Quantizer.usualClips),
       ].map { quantizer in
         try layers.reduce(0.0) { $0 + (try squaredError(quantizer, $1.weights, shape: $1.shape, on: pool)) } / whole * 1000
       }
-      print("\(format), \(format.bitsPerWeight) bits: \(errors[0]); \(errors[1])")
+      print("\(format), \(format.code4?.bitsPerWeight ?? 0) bits: \(errors[0]); \(errors[1])")
       #expect(errors[0] > 0 && errors[0] < 25 && errors[1] <= errors[0])
     }
   }

@@ -4,11 +4,9 @@ import Testing
 @testable import TesseraCompression
 
 @Suite struct PackingTests {
-  static let packable = QuantizationFormat.all.filter { $0 != .fp4G128 }
-
   /// What the quantiser means by codes and scales is what the kernels' packer means.
-  @Test(arguments: packable)
-  func packedWeightsAreTheMatrix(format: QuantizationFormat) throws {
+  @Test(arguments: WeightFormat.code4Formats)
+  func packedWeightsAreTheMatrix(format: WeightFormat) throws {
     let (outputs, inputs) = (19, 200)
     let quantizer = Code4Quantizer(format, refits: 1, clips: [1, 0.9])
     let matrix = try quantizer.quantize(randomFloats(outputs * inputs, seed: 41), outputs: outputs, inputs: inputs)
@@ -21,22 +19,22 @@ import Testing
   }
 
   @Test func otherSpecialValuesArePacked() throws {
-    let format = try QuantizationFormat.razerG16.with(specialValues: [5, -5, 7, -7])
-    let matrix = try Code4Quantizer(format).quantize(randomFloats(16 * 64, seed: 42), outputs: 16, inputs: 64)
+    let quantizer = try Code4Quantizer(.razerG16).with(specialValues: [5, -5, 7, -7])
+    let matrix = try quantizer.quantize(randomFloats(16 * 64, seed: 42), outputs: 16, inputs: 64)
     #expect(try matrix.packed().code4.specialValues == [5, -5, 7, -7])
     #expect(try zip(matrix.dequantized(), matrix.packed().dequantized()).allSatisfy { abs($0 - $1) <= 0x1p-22 * abs($0) })
   }
 
-  @Test func aFormatWithoutKernelsIsNotPacked() throws {
+  @Test func packingRefusesAWrongBias() throws {
     let matrix = try Code4Quantizer(.fp4G128).quantize(randomFloats(16, seed: 43), outputs: 1, inputs: 16)
-    #expect(throws: CompressionError.unsupportedType("fp4-g128")) { try matrix.packed() }
+    #expect(throws: TesseraError.self) { try matrix.packed(bias: [1, 2]) }
   }
 }
 
 @Suite struct Code4MatrixTests {
   private func error(
     _ codes: [UInt8] = [1, 2, 3, 4], _ scales: [UInt16] = [0x3C00, 0x3C00], tensorScale: Float = 1, outputs: Int = 2,
-    format: QuantizationFormat = .fp4G32
+    format: WeightFormat = .fp4G32
   ) -> CompressionError? {
     #expect(throws: CompressionError.self) {
       try Code4Matrix(

@@ -12,27 +12,33 @@ import Testing
     let expected: [Double]
 
     init(
-      _ format: QuantizationFormat, _ expected: [Double], name: String? = nil, refits: Int = 0, clips: [Float] = [1],
-      candidates: Range<Int>? = nil
+      _ format: WeightFormat, _ expected: [Double], name: String? = nil, code4: Code4Format? = nil, refits: Int = 0,
+      clips: [Float] = [1], candidates: Range<Int>? = nil
     ) {
       var quantizer = Code4Quantizer(format, refits: refits, clips: clips)
+      quantizer.code4 = code4 ?? quantizer.code4
       quantizer.comparison.candidates = candidates
       self.quantizer = quantizer
-      self.name = name ?? format.name
+      self.name = name ?? format.rawValue
       self.expected = expected
     }
 
     var description: String { name }
   }
 
-  private static func f16(_ format: QuantizationFormat, _ group: Int) -> QuantizationFormat {
-    QuantizationFormat(
-      name: "\(format.specialValues.isEmpty ? "fp4" : "razer")-f16-g\(group)", group: group,
-      scale: format.specialValues.isEmpty ? .f16 : .f16Selector, values: format.values, specialValues: format.specialValues)
+  /// `format` under fp16 scales for groups of another size.
+  private static func f16(
+    _ format: WeightFormat, group: Int, _ expected: [Double], clips: [Float] = [1]
+  ) -> Row {
+    let code4 = Code4Quantizer(format).code4
+    let other = Code4Format(group: group, scale: code4.scale, values: code4.values, specialValues: code4.specialValues)
+    return Row(format, expected, name: "\(format), but groups of \(group)", code4: other, clips: clips)
   }
 
-  private static func special(_ format: QuantizationFormat, _ name: String, _ values: [Float]) -> QuantizationFormat {
-    QuantizationFormat(name: name, group: format.group, scale: format.scale, values: format.values, specialValues: values)
+  private static func special(_ format: WeightFormat, _ values: [Float], _ expected: [Double]) -> Row {
+    let code4 = Code4Quantizer(format).code4
+    let other = Code4Format(group: code4.group, scale: code4.scale, values: code4.values, specialValues: values)
+    return Row(format, expected, name: "\(format) with \(values)", code4: other)
   }
 
   private static let samples = Distribution.allCases.map { ($0, $0.samples(1 << 18, seed: 1)) }
@@ -43,17 +49,17 @@ import Testing
     Row(.nf4G64, [8.45, 10.8, 10.9]),
     Row(.fp4G128, [11.9, 14.6, 15.2]),
     Row(.fp4G32, [10.2, 10.6, 10.4]),
-    Row(f16(.fp4G32, 16), [8.86, 8.33, 8.26]),
+    f16(.fp4G32, group: 16, [8.86, 8.33, 8.26]),
     Row(.razerG128, [9.58, 11.4, 11.6]),
     Row(.razerG64, [8.46, 9.38, 9.38]),
-    Row(f16(.razerG128, 32), [7.10, 7.32, 7.29]),
-    Row(f16(.razerG128, 16), [5.48, 5.22, 5.26]),
+    f16(.razerG128, group: 32, [7.10, 7.32, 7.29]),
+    f16(.razerG128, group: 16, [5.48, 5.22, 5.26]),
     Row(.mxfp4, [13.2, 15.9, 15.9]),
-    Row(special(.mxfp4, "mxfp4-razer", [5, -5, 8, -8]), [10.0, 11.3, 11.5]),
+    special(.mxfp4, [5, -5, 8, -8], [10.0, 11.3, 11.5]),
     Row(.nvfp4, [9.03, 8.60, 8.53]),
     Row(.razerG16, [5.66, 5.49, 5.53]),
-    Row(special(.razerG16, "razer-g16, 5 and 7", [5, -5, 7, -7]), [5.42, 5.39, 5.44]),
-    Row(special(.nvfp4, "nvfp4 with 5", [5, -5]), [6.21, 6.51, 6.54]),
+    special(.razerG16, [5, -5, 7, -7], [5.42, 5.39, 5.44]),
+    special(.nvfp4, [5, -5], [6.21, 6.51, 6.54]),
   ]
 
   @Test(arguments: rows)
@@ -67,8 +73,8 @@ import Testing
   static let refined: [Row] = [
     Row(.razerG128, [9.30], name: "razer-g128, refit", refits: 1),
     Row(.razerG128, [8.69], name: "razer-g128, clips", clips: Code4Quantizer.usualClips),
-    Row(f16(.razerG128, 16), [4.82], name: "razer-f16-g16, clips", clips: Code4Quantizer.usualClips),
-    Row(f16(.razerG128, 32), [6.31], name: "razer-f16-g32, clips", clips: Code4Quantizer.usualClips),
+    f16(.razerG128, group: 16, [4.82], clips: Code4Quantizer.usualClips),
+    f16(.razerG128, group: 32, [6.31], clips: Code4Quantizer.usualClips),
   ]
 
   @Test(arguments: refined)
@@ -78,8 +84,8 @@ import Testing
   }
 
   /// Both ends of an asymmetric range are tried, and no option makes any format worse.
-  @Test(arguments: QuantizationFormat.all)
-  func optionsNeverHurt(format: QuantizationFormat) throws {
+  @Test(arguments: WeightFormat.code4Formats)
+  func optionsNeverHurt(format: WeightFormat) throws {
     let samples = Distribution.t5.samples(1 << 14, seed: 3)
     func error(_ refits: Int, _ clips: [Float], candidates: Range<Int>? = nil) throws -> Double {
       var quantizer = Code4Quantizer(format, refits: refits, clips: clips)

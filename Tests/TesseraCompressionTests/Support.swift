@@ -59,6 +59,10 @@ enum Distribution: String, CaseIterable, Sendable {
 
 func randomFloats(_ count: Int, seed: UInt64) -> [Float] { Distribution.gauss.samples(count, seed: seed) }
 
+extension WeightFormat {
+  static let code4Formats = allCases.filter { $0.code4 != nil }
+}
+
 /// Pools of one thread and, where the machine allows it, of two.
 func pools() throws -> [ThreadPool] {
   try [1, 2].filter { $0 <= Machine.current.allowedCPUs.count }.map { try ThreadPool(threads: $0, cpus: nil) }

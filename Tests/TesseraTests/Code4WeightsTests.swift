@@ -104,8 +104,8 @@ private struct RandomCodes {
 
   @Test func bitsPerWeight() throws {
     let expected: [WeightFormat: Double] = [
-      .razerG16: 4.5, .razerG32: 4.25, .razerG64: 4.25, .razerG128: 4.125, .fp4G32: 4.5, .nvfp4: 4.5, .mxfp4: 4.25, .nf4G64: 4.25,
-      .iq4NL: 4.5, .int4G32: 4.5, .int4G128: 4.125,
+      .razerG16: 4.5, .razerG32: 4.25, .razerG64: 4.25, .razerG128: 4.125, .fp4G32: 4.5, .fp4G128: 4.125, .nvfp4: 4.5,
+      .mxfp4: 4.25, .nf4G64: 4.25, .iq4NL: 4.5, .int4G32: 4.5, .int4G128: 4.125,
     ]
     for format in formats { #expect(format.code4?.bitsPerWeight == expected[format], "\(format)") }
   }

@@ -83,7 +83,6 @@ float cc_largest(const float *x, size_t n, size_t *bad);
 
 // The value of a stored scale, without its selector.
 float cc_scale_value(uint32_t bits, cc_scale_type type);
-uint32_t cc_scale_selector(uint32_t bits, cc_scale_type type);
 
 // Error feedback after GPTQ (Frantar et al., arXiv 2210.17323). With U the upper Cholesky factor of the inverse second moments,
 // the error of an input, divided by its U[i][i], is taken from the inputs after it in proportion to U[i][j].

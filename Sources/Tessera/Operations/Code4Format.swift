@@ -6,19 +6,19 @@ package import CKernels
 public struct Code4Format: Sendable, Hashable {
   /// How the scale of a group is stored, and with it the selector of a special value (`ck_scale_type`).
   public enum Scale: Sendable, Hashable, CaseIterable {
-    /// fp16.
+    /// fp16, also negative.
     case f16
     /// fp16 whose two lowest bits are the selector and count as 0 in the scale.
     case f16Selector
-    /// A byte: 6 bits of E3M3 (bias 3: 1/32 ... 30), the selector in bits 7..6.
+    /// A byte: E3M3 in bits 5..0 (bias 3: n / 32 below 1/4, up to 30), the selector in bits 7..6.
     case e3m3Selector
-    /// A byte: E4M3 (bias 7), the selector in bit 7.
+    /// A byte: E4M3 in bits 6..0 (bias 7, up to 448; 0x7F stands for none), the selector in bit 7.
     case e4m3
-    /// A byte: 6 bits of a power of two, 2^(bits - 32), the selector in bits 7..6.
+    /// A byte: 2^(bits 5..0 - 32), the selector in bits 7..6.
     case powerOfTwo
   }
 
-  /// Consecutive inputs that share a scale: 16, 32, 64 or 128.
+  /// Consecutive inputs that share a scale: 16, 32, 64 or 128. The last group of a row may have fewer.
   public let group: Int
   public let scale: Scale
   /// What the 16 codes are worth.
@@ -38,7 +38,7 @@ public struct Code4Format: Sendable, Hashable {
   private static let iq4nl: [Float] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]
   private static let int4 = (-8...7).map { Float($0) }
 
-  private init(group: Int, scale: Scale, values: [Float], specialValues: [Float] = []) {
+  package init(group: Int, scale: Scale, values: [Float], specialValues: [Float] = []) {
     self.group = group
     self.scale = scale
     self.values = values
@@ -57,6 +57,7 @@ public struct Code4Format: Sendable, Hashable {
     case .razerG64: self = .razer(64, .f16Selector)
     case .razerG128: self = .razer(128, .f16Selector)
     case .fp4G32: self.init(group: 32, scale: .f16, values: Code4Format.fp4)
+    case .fp4G128: self.init(group: 128, scale: .f16, values: Code4Format.fp4)
     case .nvfp4: self.init(group: 16, scale: .e4m3, values: Code4Format.fp4)
     case .mxfp4: self.init(group: 32, scale: .powerOfTwo, values: Code4Format.fp4)
     case .nf4G64: self.init(group: 64, scale: .f16, values: Code4Format.nf4)
@@ -91,6 +92,15 @@ public struct Code4Format: Sendable, Hashable {
     code == 8 && selector < specialValues.count ? specialValues[selector] : values[code]
   }
 
+  /// The value of a stored scale, without its selector; infinite or NaN for bits that stand for none.
+  public func scale(bits: UInt16) -> Float { scale.value(bits: bits) }
+
+  /// Which special value a stored scale selects.
+  public func selector(bits: UInt16) -> Int { scale.selector(bits: bits) }
+
+  /// Scales of a row.
+  public func groups(inputs: Int) -> Int { (inputs - 1) / group + 1 }
+
   package var tables: ck_code4_tables {
     var tables = ck_code4_tables()
     withUnsafeMutableBytes(of: &tables.values) { bytes in
@@ -123,6 +133,15 @@ extension Code4Format.Scale {
 
   /// Bytes of a stored scale.
   public var byteCount: Int { ck_code4_scale_width(cType) }
+
+  fileprivate func value(bits: UInt16) -> Float {
+    switch self {
+    case .e3m3Selector, .powerOfTwo: indexedValue(Int(bits & 63))
+    case .f16, .f16Selector, .e4m3: withUnsafePointer(to: ck_code4_tables()) { ck_code4_scale(UInt32(bits), cType, $0) }
+    }
+  }
+
+  fileprivate func selector(bits: UInt16) -> Int { Int(ck_code4_selector(UInt32(bits), cType)) }
 
   /// What the lower 6 bits of a byte are worth; 0 for the other encodings.
   fileprivate func indexedValue(_ bits: Int) -> Float {

@@ -19,7 +19,7 @@ extension Code4Weights {
   ) throws(TesseraError) {
     let (code4, activations) = try Code4Weights.meaning(of: format, specialValues, activations)
     try checkShape("4-bit weights", rows: outputs, columns: inputs)
-    let groups = (inputs - 1) / code4.group + 1
+    let groups = code4.groups(inputs: inputs)
     guard codes.count == outputs * inputs else {
       throw .sizeMismatch(what: "codes", expected: outputs * inputs, got: codes.count)
     }

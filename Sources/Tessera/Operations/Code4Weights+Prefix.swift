@@ -40,7 +40,7 @@ extension Code4Weights {
     }
     let rows = (0..<outputs).map { packedRow($0) }
     let columns = (0..<inputs).map { $0 / view.kept_k * view.block_k + $0 % view.kept_k }
-    let packedGroups = (packedInputs - 1) / code4.group + 1
+    let packedGroups = code4.groups(inputs: packedInputs)
     let (allCodes, allScales) = unpacked()
     var codes: [UInt8] = []
     var scales: [UInt16] = []
@@ -64,7 +64,7 @@ extension Code4Weights {
 
   /// The codes and stored scales of everything that was packed, row after row: the packer's inverse.
   public func unpacked() -> (codes: [UInt8], scales: [UInt16]) {
-    let groups = (packedInputs - 1) / code4.group + 1
+    let groups = code4.groups(inputs: packedInputs)
     let panels = ck_panels(packedOutputs)
     let allCodes = [UInt8](unsafeUninitializedCapacity: packedOutputs * packedInputs) { target, count in
       guard let base = target.baseAddress else { return }

@@ -16,6 +16,8 @@ public enum WeightFormat: String, Sendable, CaseIterable, Codable, CustomStringC
   case razerG128 = "razer-g128"
   /// FP4 (E2M1), groups of 32, fp16 scales: 4.5 bits per weight.
   case fp4G32 = "fp4-g32"
+  /// FP4, groups of 128, fp16 scales: 4.125 bits per weight.
+  case fp4G128 = "fp4-g128"
   /// FP4, groups of 16, E4M3 scales and one for the tensor: 4.5 bits per weight.
   case nvfp4
   /// FP4, groups of 32, powers of two as scales: 4.25 bits per weight.
@@ -37,7 +39,8 @@ public enum WeightFormat: String, Sendable, CaseIterable, Codable, CustomStringC
     switch self {
     case .bf16: .denseGEMM
     case .bitmapBF16, .bitmapInt8: .bitmapGEMM
-    case .razerG16, .razerG32, .razerG64, .razerG128, .fp4G32, .nvfp4, .mxfp4, .nf4G64, .iq4NL, .int4G32, .int4G128: .code4GEMM
+    case .razerG16, .razerG32, .razerG64, .razerG128, .fp4G32, .fp4G128, .nvfp4, .mxfp4, .nf4G64, .iq4NL, .int4G32, .int4G128:
+      .code4GEMM
     }
   }
 

@@ -60,14 +60,14 @@ private struct GGUFBlocks {
   }
 
   private func matrix(
-    _ format: QuantizationFormat, _ codes: [UInt8], _ scales: [UInt16], tensorScale: Float = 1
+    _ format: WeightFormat, _ codes: [UInt8], _ scales: [UInt16], tensorScale: Float = 1
   ) throws(CompressionError) -> Code4Matrix {
     try Code4Matrix(
       format: format, outputs: tensor.rows, inputs: tensor.columns, codes: codes, scales: scales, tensorScale: tensorScale)
   }
 
   /// q4_0 and iq4_nl: everything stays as it is.
-  func halves(_ format: QuantizationFormat) throws(CompressionError) -> Code4Matrix {
+  func halves(_ format: WeightFormat) throws(CompressionError) -> Code4Matrix {
     var scales: [UInt16] = []
     for block in 0..<count {
       let bits = UInt16(bytes[block * blockBytes]) | UInt16(bytes[block * blockBytes + 1]) << 8

@@ -5,11 +5,13 @@ extension Code4Matrix {
   /// - Parameters:
   ///   - activations: nil means the first type that the format's kernels read.
   ///   - bias: `outputs` numbers or nil.
-  /// - Throws: `unsupportedType` for a format without kernels, and what `Code4Weights` throws.
-  public func packed(activations: ActivationType? = nil, bias: [Float]? = nil) throws -> Code4Weights {
-    guard let packedFormat = WeightFormat(rawValue: format.name) else { throw CompressionError.unsupportedType(format.name) }
-    return try Code4Weights(
-      packing: codes.span, scales: scales.span, tensorScale: tensorScale, format: packedFormat, outputs: outputs, inputs: inputs,
-      specialValues: format.specialValues.isEmpty ? nil : format.specialValues, activations: activations, bias: bias)
+  ///   - pool: whose threads pack, each the panels that it will read; best the executor's own.
+  /// - Throws: what `Code4Weights` throws: `sizeMismatch`, `unsupportedActivations`, `outOfMemory`.
+  public func packed(
+    activations: ActivationType? = nil, bias: [Float]? = nil, on pool: ThreadPool? = nil
+  ) throws(TesseraError) -> Code4Weights {
+    try Code4Weights(
+      packing: codes.span, scales: scales.span, tensorScale: tensorScale, format: format, outputs: outputs, inputs: inputs,
+      specialValues: code4.specialValues.isEmpty ? nil : code4.specialValues, activations: activations, bias: bias, on: pool)
   }
 }

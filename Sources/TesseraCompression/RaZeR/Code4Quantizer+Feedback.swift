@@ -44,7 +44,7 @@ extension QuantizationJob {
     let tile = Int(CC_FEEDBACK_ROWS)
     let tiles = (outputs + tile - 1) / tile
     let failures = Failures(parts: tiles)
-    let scratchBytes = cc_feedback_scratch_bytes(inputs, format.group)
+    let scratchBytes = cc_feedback_scratch_bytes(inputs, code4.group)
     let scratch = (0..<(pool?.threadCount ?? 1)).map { _ in
       UnsafeMutableRawPointer.allocate(byteCount: scratchBytes, alignment: 64)
     }

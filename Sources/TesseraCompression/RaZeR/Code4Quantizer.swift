@@ -9,6 +9,9 @@ public import Tessera
 /// takes the one further from zero, so that -w has the mirrored codes of w. A scale is not rounded to 0 unless all weights of
 /// the group are 0, which then are code 0, or the code nearest to zero, under a scale of 0.
 ///
+/// The scale of a group of `mxfp4` is 2^floor(log2 max|w|) / 4 (OCP Microscaling 1.0); exponents too far below the largest are
+/// raised.
+///
 /// The result depends on the weights and the options alone, not on how many threads took part.
 ///
 /// ```swift
@@ -16,7 +19,9 @@ public import Tessera
 /// let matrix = try quantizer.quantize(weights.span, outputs: 4096, inputs: 4096, on: pool)
 /// ```
 public struct Code4Quantizer: Sendable, Equatable {
-  public var format: QuantizationFormat
+  public let format: WeightFormat
+  /// What codes and scales are to mean; differs from `format.code4` in its special values alone.
+  public internal(set) var code4: Code4Format
   /// How often the scale is fitted to the codes by least squares and the codes chosen anew.
   public var refits: Int
   /// Factors of the scale that are tried: below 1 they clip the largest weights.
@@ -41,11 +46,22 @@ public struct Code4Quantizer: Sendable, Equatable {
   /// Called between parts of the work with the fraction that is done; false stops it.
   public typealias Progress = (_ fraction: Double) -> Bool
 
-  public init(_ format: QuantizationFormat, refits: Int = 0, clips: [Float] = [1], inputWeights: [Float]? = nil) {
+  /// - Parameter format: a 4-bit format.
+  public init(_ format: WeightFormat, refits: Int = 0, clips: [Float] = [1], inputWeights: [Float]? = nil) {
+    guard let code4 = format.code4 else { preconditionFailure("\(format) is no 4-bit format") }
     self.format = format
+    self.code4 = code4
     self.refits = refits
     self.clips = clips
     self.inputWeights = inputWeights
+  }
+
+  /// The same with other special values, for example 5, -5, 7, -7: one to four multiples of a half, at most 8 in size.
+  /// - Throws: `invalidSpecialValues` when the format has no special values or these cannot be used.
+  public func with(specialValues: [Float]) throws(CompressionError) -> Code4Quantizer {
+    var copy = self
+    copy.code4 = try format.code4(specialValues: specialValues)
+    return copy
   }
 
   /// Quantises a row-major matrix.

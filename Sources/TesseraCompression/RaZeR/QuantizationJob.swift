@@ -6,7 +6,8 @@ internal import Tessera
 /// Formats whose scales are bytes are searched on weights that are multiplied by a power of two, so that the largest lies in
 /// 1..<2: nothing that the search squares can overflow or vanish then, and no code changes.
 struct QuantizationJob {
-  let format: QuantizationFormat
+  let format: WeightFormat
+  let code4: Code4Format
   let weights: UnsafePointer<Float>
   let outputs: Int
   let inputs: Int
@@ -29,28 +30,29 @@ struct QuantizationJob {
     let largest = cc_largest(base, count, &bad)
     guard bad == count else { throw .nonFiniteWeight(row: bad / inputs, column: bad % inputs) }
     format = quantizer.format
+    code4 = quantizer.code4
     self.weights = base
     self.outputs = outputs
     self.inputs = inputs
     inputWeights = try quantizer.checkedInputWeights(inputs)
     tables = SearchTables(quantizer)
-    (factor, tensorScale) = QuantizationJob.range(of: largest, format)
+    (factor, tensorScale) = QuantizationJob.range(of: largest, code4)
   }
 
-  private static func range(of largest: Float, _ format: QuantizationFormat) -> (factor: Float, tensorScale: Float) {
-    guard format.scale.isByte, largest > 0 else { return (1, 1) }
+  private static func range(of largest: Float, _ code4: Code4Format) -> (factor: Float, tensorScale: Float) {
+    guard code4.scale.byteCount == 1, largest > 0 else { return (1, 1) }
     // Not so small that the tensor's scale of MXFP4, 2^-32 of this, would be denormal.
     let exponent = max(-94, min(126, Int(largest.exponent)))
     let factor = Float(sign: .plus, exponent: -exponent, significand: 1)
-    switch format.scale {
-    case .e3m3Selector: return (factor, largest * factor / (format.largestValue * 28))
-    case .e4m3: return (factor, largest * factor / (format.largestValue * 448))
+    switch code4.scale {
+    case .e3m3Selector: return (factor, largest * factor / (code4.largestValue * 28))
+    case .e4m3: return (factor, largest * factor / (code4.largestValue * 448))
     // The largest group has the scale 1/4, which is stored as 62; a fit may still double it.
     case .f16, .f16Selector, .powerOfTwo: return (factor, 0x1p-32)
     }
   }
 
-  var groups: Int { format.groups(inputs: inputs) }
+  var groups: Int { code4.groups(inputs: inputs) }
 
   /// Quantises each row by itself.
   func run(on pool: ThreadPool?, progress: Code4Quantizer.Progress?) throws(CompressionError) -> QuantizedRows {
@@ -74,7 +76,7 @@ struct QuantizationJob {
 
   func matrix(_ rows: QuantizedRows) -> Code4Matrix {
     Code4Matrix(
-      trusted: format, outputs: outputs, inputs: inputs,
+      trusted: format, code4, outputs: outputs, inputs: inputs,
       codes: Array(UnsafeBufferPointer(start: rows.codes, count: outputs * inputs)),
       scales: Array(UnsafeBufferPointer(start: rows.scales, count: outputs * groups)), tensorScale: tensorScale / factor)
   }
@@ -126,9 +128,9 @@ final class Failures {
     set { places[part] = newValue }
   }
 
-  func check(_ format: QuantizationFormat) throws(CompressionError) {
+  func check(_ format: WeightFormat) throws(CompressionError) {
     for part in 0..<parts {
-      if let (row, group) = places[part] { throw .scaleOverflow(format: format.name, row: row, group: group) }
+      if let (row, group) = places[part] { throw .scaleOverflow(format: format.rawValue, row: row, group: group) }
     }
   }
 }
