@@ -17,11 +17,8 @@ typedef struct {
 } kind;
 
 static const kind kinds[] = {
-    {"dense_gemm", "bf16", GGML_TYPE_BF16},
-    {"dense_gemm", "q8_0", GGML_TYPE_Q8_0},
-    {"code4_gemm", "q4_0", GGML_TYPE_Q4_0},
-    {"code4_gemm", "iq4_nl", GGML_TYPE_IQ4_NL},
-    {"code4_gemm", "mxfp4", GGML_TYPE_MXFP4},
+    {"dense_gemm", "bf16", GGML_TYPE_BF16},     {"dense_gemm", "q8_0", GGML_TYPE_Q8_0},   {"code4_gemm", "q4_0", GGML_TYPE_Q4_0},
+    {"code4_gemm", "iq4_nl", GGML_TYPE_IQ4_NL}, {"code4_gemm", "mxfp4", GGML_TYPE_MXFP4},
 };
 // A matrix repeats itself after so many rows, which no tile divides: quantising all of them would take longer than the run.
 enum { KINDS = sizeof kinds / sizeof kinds[0], MOST_ORDERS = 4, DISTINCT_ROWS = 509, GRAPH_NODES = 8 };
@@ -226,9 +223,8 @@ static bool run_group(const peer_options *options, product *products, int count,
     for (int i = 0; i < count; i++) {
         product *o = &products[i];
         build_graphs(o, m);
-        contenders[ready] =
-            (peer_contender){o->kind->op, o->kind->format, o->variant,        o->bytes,   o->copies,  run,
-                             output,      weights,         slack(o->kind, k), .state = o, .error = 0, .bound = 0};
+        contenders[ready] = (peer_contender){o->kind->op, o->kind->format, o->variant,        o->bytes,   o->copies,  run,
+                                             output,      weights,         slack(o->kind, k), .state = o, .error = 0, .bound = 0};
         ready += peer_check(&contenders[ready], n, k, m);
     }
     bool more = peer_time(options, contenders, ready, n, k, m);

@@ -8,6 +8,7 @@
 
 enum {
     CODE4_ROWS = 8,                              // rows of x in a pass: their accumulators fit the registers
+    CODE4_PANELS = 2,                            // panels that few rows of x meet at once: two streams from memory
     CODE4_MERGE = 0xE2,                          // of (codes, mask, selectors)
     CODE4_SCALES_AHEAD = CK_PREFETCH_BYTES / 8,  // groups of 16 have 64 bytes of scales beside 512 of codes
 };
@@ -110,6 +111,48 @@ CK_INLINE __m512i code4_broadcast(const void *at) {
     int32_t word;
     memcpy(&word, at, sizeof word);
     return _mm512_set1_epi32(word);
+}
+
+// bf16 values are looked up as bytes, the lower and the upper ones of 64 codes at a time: VPERMB is one micro-operation where
+// VPERMI2W, which looks whole values up, is three for half as many.
+typedef struct {
+    __m512i lower, upper;
+} code4_values;
+
+CK_INLINE code4_values code4_values_of(const ck_code4_weights *w) {
+    _Alignas(64) uint8_t lower[64], upper[64];
+    for (unsigned i = 0; i < 64; i++) {
+        const uint16_t value = w->tables->values[code4_table_of(w->scale_type, i / 16)][i % 16];
+        lower[i] = (uint8_t)(value & 255);
+        upper[i] = (uint8_t)(value >> 8);
+    }
+    return (code4_values){_mm512_load_si512(lower), _mm512_load_si512(upper)};
+}
+
+// Pairs of bf16, a dword for each row: the inputs of bytes 0 and 2 of a line, and of bytes 1 and 3.
+typedef struct {
+    __m512i even, odd;
+} code4_pairs;
+
+// Of the low nibbles. Lower bytes are looked up with the bytes of each word exchanged, so that one half of the result is in place
+// already.
+CK_INLINE code4_pairs code4_look_up(const code4_values *values, __m512i codes, __m512i selector) {
+    const __m512i index = _mm512_ternarylogic_epi32(codes, _mm512_set1_epi8(0x0F), selector, CODE4_MERGE);
+    const __m512i upper = _mm512_permutexvar_epi8(index, values->upper);
+    const __m512i lower = _mm512_permutexvar_epi8(_mm512_shldi_epi16(index, index, 8), values->lower);
+    return (code4_pairs){.even = _mm512_shldi_epi16(upper, lower, 8),
+                         .odd = _mm512_mask_blend_epi8(0xAAAAAAAAAAAAAAAA, lower, upper)};
+}
+
+// The four pairs of a line, in the order of x.
+CK_INLINE void code4_line_pairs(const code4_values *values, const uint8_t *line, __m512i selector, __m512i pairs[4]) {
+    const __m512i codes = _mm512_loadu_si512(line);
+    const code4_pairs low = code4_look_up(values, codes, selector);
+    const code4_pairs high = code4_look_up(values, _mm512_srli_epi16(codes, 4), selector);
+    pairs[0] = low.even;
+    pairs[1] = high.even;
+    pairs[2] = low.odd;
+    pairs[3] = high.odd;
 }
 
 CK_INLINE size_t code4_pass_rows(const ck_gemm_call *call, size_t m) {

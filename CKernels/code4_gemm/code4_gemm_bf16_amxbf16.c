@@ -1,9 +1,6 @@
 // code4_gemm of bf16 rows of x, AMX BF16. A tile is half a step. Groups of 16 have their scales folded into the weights, which
 // is exact, and C runs over all of k in support/gemm_amx.h; wider groups are scaled behind the tile unit, in
 // support/gemm_groups_amx.h. The ring of tiles is in code4_gemm/code4_tiles_amx.h.
-//
-// Values are looked up as bytes, the lower and the upper ones of 64 codes at a time: VPERMB is one micro-operation where VPERMI2W,
-// which looks whole values up, is three for half as many.
 #include "code4_gemm/code4_layout.h"
 #include "support/isa.h"
 
@@ -20,34 +17,9 @@ typedef struct amx_weights amx_weights;
 #define amx_c_to_f32(c) _mm512_load_ps(c)
 #include "support/gemm_groups_amx.h"
 
-typedef struct {
-    __m512i lower, upper;  // bytes of values
-} code4_tables;
+typedef code4_values code4_tables;
 enum { CODE4_TILE_K = 32 };
 #include "code4_gemm/code4_tiles_amx.h"
-
-CK_INLINE code4_tables tables_of(const ck_code4_weights *w) {
-    _Alignas(64) uint8_t lower[64], upper[64];
-    for (unsigned i = 0; i < 64; i++) {
-        const uint16_t value = w->tables->values[code4_table_of(w->scale_type, i / 16)][i % 16];
-        lower[i] = (uint8_t)(value & 255);
-        upper[i] = (uint8_t)(value >> 8);
-    }
-    return (code4_tables){_mm512_load_si512(lower), _mm512_load_si512(upper)};
-}
-
-// Pairs of bf16, a dword for each row: the inputs of bytes 0 and 2 of a line, and of bytes 1 and 3.
-typedef struct {
-    __m512i even, odd;
-} pairs;
-
-// Lower bytes are looked up with the bytes of each word exchanged, so that one half of the result is in place already.
-CK_INLINE pairs values_of(const code4_tables *tables, __m512i codes, __m512i selector) {
-    const __m512i index = _mm512_ternarylogic_epi32(codes, _mm512_set1_epi8(0x0F), selector, CODE4_MERGE);
-    const __m512i upper = _mm512_permutexvar_epi8(index, tables->upper);
-    const __m512i lower = _mm512_permutexvar_epi8(_mm512_shldi_epi16(index, index, 8), tables->lower);
-    return (pairs){.even = _mm512_shldi_epi16(upper, lower, 8), .odd = _mm512_mask_blend_epi8(0xAAAAAAAAAAAAAAAA, lower, upper)};
-}
 
 // Products of at most 4 by 4 significant bits fit the 8 of bf16: the lower half of each is 0.
 CK_INLINE __m512i times_scale(__m512i pair, __m512 scale) {
@@ -61,12 +33,10 @@ CK_INLINE __m512i times_scale(__m512i pair, __m512 scale) {
 CK_INLINE void fill_lines(const amx_weights *weights, const uint8_t *codes, code4_group group, int lines, int fold, char *tile) {
     CK_UNROLL
     for (int line = 0; line < lines; line++, codes += CODE4_LINE_BYTES, tile += 256) {
-        const __m512i low = _mm512_loadu_si512(codes), high = _mm512_srli_epi16(low, 4);
-        const pairs a = values_of(&weights->tables, low, group.selector), b = values_of(&weights->tables, high, group.selector);
-        _mm512_store_si512(tile, fold ? times_scale(a.even, group.scale) : a.even);
-        _mm512_store_si512(tile + 64, fold ? times_scale(b.even, group.scale) : b.even);
-        _mm512_store_si512(tile + 128, fold ? times_scale(a.odd, group.scale) : a.odd);
-        _mm512_store_si512(tile + 192, fold ? times_scale(b.odd, group.scale) : b.odd);
+        __m512i pairs[4];
+        code4_line_pairs(&weights->tables, codes, group.selector, pairs);
+        CK_UNROLL
+        for (int i = 0; i < 4; i++) _mm512_store_si512(tile + 64 * i, fold ? times_scale(pairs[i], group.scale) : pairs[i]);
     }
 }
 
@@ -95,7 +65,7 @@ void ck_code4_gemm_bf16_amxbf16(const ck_gemm_call *call, const ck_code4_weights
                                 void *scratch) {
     amx_weights weights;
     code4_open(&weights, call, w);
-    weights.tables = tables_of(w);
+    weights.tables = code4_values_of(w);
     if (w->group == 16) amx_run(call, &weights, panel_begin, panel_end, weights.steps, scratch);
     else amx_run_groups(call, &weights, panel_begin, panel_end, weights.steps, scratch);
 }

@@ -18,6 +18,8 @@ CK_ISA_BEGIN(avx512vnni)
 #include "support/store_avx512.h"
 #include "code4_gemm/code4_avx512.h"
 
+enum { FEW_ROWS = 4 };  // up to here two panels at a time
+
 typedef struct {
     code4_scales scales;
     __m512i table;
@@ -50,54 +52,90 @@ typedef struct {
     const int32_t *sums;  // as sum_x leaves them
 } cursor;
 
-// With `split` the one row has a chain for each half of a line: 32 VPDPBUSD of 4 or 5 cycles would wait for one another.
-CK_INLINE void add_line(const decoder *d, cursor *at, const uint8_t *line, __m512i selector, __m512i *sum, int rows, int split) {
-    __m512i weights[2];
-    decode_line(d, line, selector, weights);
+// One line of each of `panels` panels. With `split` the one row has a chain for each half of a line: 32 VPDPBUSD of 4 or 5 cycles
+// would wait for one another.
+CK_INLINE void add_line(const decoder *d, cursor *at, const uint8_t *const codes[CODE4_PANELS], size_t offset,
+                        const code4_group groups[CODE4_PANELS], __m512i sum[CODE4_PANELS][CODE4_ROWS], int rows, int panels,
+                        int split) {
     CK_UNROLL
-    for (int m = 0; m < rows; m++) {
-        const char *x = at->x + (size_t)m * at->x_stride;
-        sum[m] = _mm512_dpbusd_epi32(sum[m], weights[0], code4_broadcast(x));
-        sum[m + split] = _mm512_dpbusd_epi32(sum[m + split], weights[1], code4_broadcast(x + 4));
+    for (int p = 0; p < panels; p++) {
+        __m512i weights[2];
+        decode_line(d, codes[p] + offset, groups[p].selector, weights);
+        CK_UNROLL
+        for (int m = 0; m < rows; m++) {
+            const char *x = at->x + (size_t)m * at->x_stride;
+            sum[p][m] = _mm512_dpbusd_epi32(sum[p][m], weights[0], code4_broadcast(x));
+            sum[p][m + split] = _mm512_dpbusd_epi32(sum[p][m + split], weights[1], code4_broadcast(x + 4));
+        }
     }
     at->x += CODE4_LINE_K;
 }
 
-// A group's lines into its rows' sums.
-CK_INLINE void add_group(const decoder *d, cursor *at, const uint8_t *codes, size_t lines, code4_group group, __m512 *acc,
-                         int rows, int split) {
-    __m512i sum[CODE4_ROWS];
+// A group's lines into its rows' sums, of each panel.
+CK_INLINE void add_group(const decoder *d, cursor *at, const uint8_t *const codes[CODE4_PANELS], size_t lines,
+                         const code4_group groups[CODE4_PANELS], __m512 acc[CODE4_PANELS][CODE4_ROWS], int rows, int panels,
+                         int split) {
+    __m512i sum[CODE4_PANELS][CODE4_ROWS];
     CK_UNROLL
-    for (int m = 0; m < rows; m++) sum[m] = code4_broadcast(at->sums++);
-    if (split) sum[1] = _mm512_setzero_si512();
-    for (size_t line = 0; line < lines; line += 2, codes += 2 * CODE4_LINE_BYTES) {
-        add_line(d, at, codes, group.selector, sum, rows, split);
-        add_line(d, at, codes + CODE4_LINE_BYTES, group.selector, sum, rows, split);
+    for (int m = 0; m < rows; m++) {
+        sum[0][m] = code4_broadcast(at->sums++);
+        if (panels > 1) sum[1][m] = sum[0][m];
     }
-    if (split) sum[0] = _mm512_add_epi32(sum[0], sum[1]);
+    if (split) sum[0][1] = sum[1][1] = _mm512_setzero_si512();
+    for (size_t offset = 0; offset < lines * CODE4_LINE_BYTES; offset += 2 * CODE4_LINE_BYTES) {
+        add_line(d, at, codes, offset, groups, sum, rows, panels, split);
+        add_line(d, at, codes, offset + CODE4_LINE_BYTES, groups, sum, rows, panels, split);
+    }
     CK_UNROLL
-    for (int m = 0; m < rows; m++) acc[m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[m]), group.scale, acc[m]);
+    for (int p = 0; p < panels; p++) {
+        if (split) sum[p][0] = _mm512_add_epi32(sum[p][0], sum[p][1]);
+        CK_UNROLL
+        for (int m = 0; m < rows; m++) acc[p][m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[p][m]), groups[p].scale, acc[p][m]);
+    }
 }
 
-// A panel against `rows` rows of x from m0 on. `narrow` says that groups are of 16: their work on few rows is so little that the
-// loop around it would cost as much.
+// `panels` panels against `rows` rows of x from m0 on. `narrow` says that groups are of 16: their work on few rows is so little
+// that the loop around it would cost as much.
 CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_code4_weights *w, const decoder *decoder, size_t panel, size_t m0,
-                          cursor at, int rows, int narrow) {
+                          cursor at, int rows, int panels, int narrow) {
     const code4_scales *const s = &decoder->scales;
-    const uint8_t *const panel_codes = code4_panel_codes(w, panel), *const panel_scales = code4_panel_scales(w, panel);
     const size_t groups = narrow ? CODE4_STEP_K / 16 : code4_run_groups(w);
-    __m512 acc[CODE4_ROWS];
+    const uint8_t *panel_codes[CODE4_PANELS], *panel_scales[CODE4_PANELS];
+    __m512 acc[CODE4_PANELS][CODE4_ROWS];
     CK_UNROLL
-    for (int m = 0; m < rows; m++) acc[m] = _mm512_setzero_ps();
+    for (int p = 0; p < panels; p++) {
+        panel_codes[p] = code4_panel_codes(w, panel + (size_t)p);
+        panel_scales[p] = code4_panel_scales(w, panel + (size_t)p);
+        CK_UNROLL
+        for (int m = 0; m < rows; m++) acc[p][m] = _mm512_setzero_ps();
+    }
     for (code4_walk walk = code4_walk_of(call, w); code4_next(&walk, w, narrow ? 1 : 2);) {
         const size_t lines = code4_group_lines(&walk, groups);
-        const uint8_t *codes = panel_codes + walk.step * CODE4_STEP_BYTES, *scales = code4_run_scales(&walk, s, panel_scales);
-        for (size_t g = 0; g < groups; g++, codes += lines * CODE4_LINE_BYTES, scales += s->bytes)
-            add_group(decoder, &at, codes, lines, code4_group_of(s, scales), acc, rows, rows == 1 && !narrow);
+        const uint8_t *codes[CODE4_PANELS], *scales[CODE4_PANELS];
+        CK_UNROLL
+        for (int p = 0; p < panels; p++) {
+            codes[p] = panel_codes[p] + walk.step * CODE4_STEP_BYTES;
+            scales[p] = code4_run_scales(&walk, s, panel_scales[p]);
+        }
+        for (size_t g = 0; g < groups; g++) {
+            code4_group group[CODE4_PANELS];
+            CK_UNROLL
+            for (int p = 0; p < panels; p++) group[p] = code4_group_of(s, scales[p]);
+            add_group(decoder, &at, codes, lines, group, acc, rows, panels, rows == 1 && !narrow);
+            CK_UNROLL
+            for (int p = 0; p < panels; p++) {
+                codes[p] += lines * CODE4_LINE_BYTES;
+                scales[p] += s->bytes;
+            }
+        }
     }
     CK_UNROLL
-    for (int m = 0; m < rows; m++)
-        ck_finish_scaled_avx512(call, m0 + (size_t)m, panel, acc[m], s->unit, w->tensor_scale * call->x_scale[m0 + (size_t)m]);
+    for (int p = 0; p < panels; p++) {
+        CK_UNROLL
+        for (int m = 0; m < rows; m++)
+            ck_finish_scaled_avx512(call, m0 + (size_t)m, panel + (size_t)p, acc[p][m], s->unit,
+                                    w->tensor_scale * call->x_scale[m0 + (size_t)m]);
+    }
 }
 
 // Every lane's share of the sum over its group of `width` bytes, a dword for 4 of them.
@@ -141,14 +179,23 @@ void ck_code4_gemm_int8_avx512vnni(const ck_gemm_call *call, const ck_code4_weig
         const int8_t *const x = (const int8_t *)call->x + m * call->x_stride;
         sum_x(call, w, x, sums + first * row_sums + (m - first), code4_pass_rows(call, first));
     }
-    for (size_t panel = panel_begin; panel < panel_end; panel++)
-        for (size_t m = 0; m < call->m; m += CODE4_ROWS) {
-            const cursor at = {(const char *)call->x + m * call->x_stride, call->x_stride, sums + m * row_sums};
-            if (call->m - m == 1 && w->group == 16) {
-                panel_rows(call, w, &d, panel, m, at, 1, 1);
+    size_t panel = panel_begin;
+    if (call->m <= FEW_ROWS) {
+        const cursor at = {(const char *)call->x, call->x_stride, sums};
+        for (; panel + CODE4_PANELS <= panel_end; panel += CODE4_PANELS) {
+            if (call->m == 1 && w->group == 16) {
+                panel_rows(call, w, &d, panel, 0, at, 1, CODE4_PANELS, 1);
                 continue;
             }
-#define CK_CALL(R) panel_rows(call, w, &d, panel, m, at, R, 0)
+#define CK_CALL(R) panel_rows(call, w, &d, panel, 0, at, R, CODE4_PANELS, 0)
+            CK_FOR_ROWS_4(call->m, CK_CALL)
+#undef CK_CALL
+        }
+    }
+    for (; panel < panel_end; panel++)
+        for (size_t m = 0; m < call->m; m += CODE4_ROWS) {
+            const cursor at = {(const char *)call->x + m * call->x_stride, call->x_stride, sums + m * row_sums};
+#define CK_CALL(R) panel_rows(call, w, &d, panel, m, at, R, 1, 0)
             CK_FOR_ROWS_8(code4_pass_rows(call, m), CK_CALL)
 #undef CK_CALL
         }

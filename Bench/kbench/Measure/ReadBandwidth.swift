@@ -62,7 +62,10 @@ final class ReadBandwidth {
     let pattern = patterns[turn]
     let base = memory.base + piece * pieceBytes
     let share = pieceBytes / pool.threadCount
-    let chunkBytes = share / ReadBandwidth.chunks
+    // Chunks that become smaller towards the end of a share, in whole lines.
+    let begins = (0...ReadBandwidth.chunks).map { chunk in
+      chunk == ReadBandwidth.chunks ? share : Int(Double(share) * (1 - PanelShares.left(atChunk: chunk))) / 256 * 256
+    }
     // A sum for each thread, a pair of cache lines apart; used below, so that nothing may leave the reading out.
     let spacing = 16
     var sums = [UInt64](repeating: 0, count: pool.threadCount * spacing)
@@ -72,7 +75,7 @@ final class ReadBandwidth {
         schedule.restart()
         pool.run(parts: pool.threadCount) { part, _ in
           while let (owner, chunk) = schedule.next(for: part, shares: pool.threadCount, chunks: ReadBandwidth.chunks) {
-            target[part * spacing] &+= pattern.run(base + owner * share + chunk * chunkBytes, chunkBytes)
+            target[part * spacing] &+= pattern.run(base + owner * share + begins[chunk], begins[chunk + 1] - begins[chunk])
           }
         }
       }

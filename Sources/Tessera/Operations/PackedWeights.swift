@@ -54,22 +54,16 @@ extension PackedWeights {
     Double(WeightFormat.denseByteCount(outputs: outputs, inputs: inputs)) / Double(byteCount)
   }
 
-  /// Part `part` of `parts` contiguous ranges of panels with nearly equal bytes, cut at multiples of `group` panels.
-  package func panels(part: Int, of parts: Int, group: Int = 1) -> Range<Int> {
-    boundary(part, of: parts, group: group)..<boundary(part + 1, of: parts, group: group)
-  }
-
-  // The first panel that begins at or after the parts' share of the bytes, rounded down to whole groups.
-  private func boundary(_ part: Int, of parts: Int, group: Int) -> Int {
-    if part == parts { return panelCount }
-    let share = Double(bytes(beforePanel: panelCount)) * Double(part) / Double(parts)
+  /// The first panel that begins at or after a fraction of the bytes.
+  package func panel(at fraction: Double) -> Int {
+    let target = Double(bytes(beforePanel: panelCount)) * fraction
     var low = 0
     var high = panelCount
     while low < high {
       let middle = (low + high) / 2
-      if Double(bytes(beforePanel: middle)) < share { low = middle + 1 } else { high = middle }
+      if Double(bytes(beforePanel: middle)) < target { low = middle + 1 } else { high = middle }
     }
-    return low / group * group
+    return low
   }
 }
 
