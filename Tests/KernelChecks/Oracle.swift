@@ -50,7 +50,7 @@ struct Oracle {
       (exact, hard, alarm) = Oracle.bounded(
         kernelCase, x: widen(x), w: w.weights(n: kernelCase.n, k: kernelCase.k), bias: bias,
         roundings: Oracle.code4Roundings(isaTag: isaTag, type: .bfloat16, group: w.code4.group, k: kernelCase.k),
-        isExact: w.code4.hasIntegerValues)
+        isExact: w.code4.hasIntegerValues, largestScale: 512)
       right = []
     case (.int8(let x), .code4(let w)):
       let scaled = x.indices.map { Float(x[$0]) }
@@ -66,7 +66,8 @@ struct Oracle {
   }
 
   private static func bounded(
-    _ kernelCase: KernelCase, x: [Float], xScale: [Float] = [], w: [Float], bias: [Float], roundings: Int, isExact: Bool = true
+    _ kernelCase: KernelCase, x: [Float], xScale: [Float] = [], w: [Float], bias: [Float], roundings: Int, isExact: Bool = true,
+    largestScale: Double = 1
   ) -> ([Double], [Double], [Double]) {
     let (m, n, k) = (kernelCase.m, kernelCase.n, kernelCase.k)
     var exact = [Double](repeating: 0, count: m * n)
@@ -89,7 +90,7 @@ struct Oracle {
     let likely = min(worst, 4 * d.squareRoot() * roundoff)
     let xSum = sums(of: x, rows: m)
     let wSum = sums(of: w, rows: n)
-    let flushed = magnitude.indices.map { 0x1p-126 * (Double(k) + xSum[$0 / n] + wSum[$0 % n]) }
+    let flushed = magnitude.indices.map { 0x1p-126 * largestScale * (Double(k) + xSum[$0 / n] + wSum[$0 % n]) }
     let hard = magnitude.indices.map { worst * magnitude[$0] + flushed[$0] }
     let alarm = magnitude.indices.map { likely * magnitude[$0] + flushed[$0] }
     return (exact, hard, alarm)
