@@ -18,6 +18,7 @@ let package = Package(
     .library(name: "TesseraLayers", targets: ["TesseraLayers"]),
     .library(name: "TesseraModels", targets: ["TesseraModels"]),
     .library(name: "TesseraCompression", targets: ["TesseraCompression"]),
+    .library(name: "TesseraCalibration", targets: ["TesseraCalibration"]),
     .executable(name: "kbench", targets: ["kbench"]),
   ],
   traits: [
@@ -53,16 +54,20 @@ let package = Package(
       swiftSettings: swiftFlags),
     .target(name: "TesseraLayers", dependencies: ["Tessera"], swiftSettings: swiftFlags),
     .target(name: "TesseraModels", dependencies: ["Tessera", "TesseraLayers"], swiftSettings: swiftFlags),
-    // What makes compressed weights; nothing that runs a model imports it. Its loops are plain C for the same reason as CKernels'.
+    // What makes compressed weights; nothing that runs a model imports it. Its loops are plain C, as those of CKernels are.
     .target(
       name: "CCompression", path: "Sources/CCompression",
       cSettings: [.headerSearchPath("."), .unsafeFlags(["-O2"], .when(configuration: .debug))]),
+    .target(
+      name: "TesseraCompression", dependencies: ["CCompression", "Tessera", "TesseraLayers", "TesseraModels"],
+      swiftSettings: swiftFlags),
+    // What needs LAPACK is a target of its own, so that kbench links none.
     .systemLibrary(
       name: "CLAPACK", path: "Sources/CLAPACK", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
     .target(
-      name: "TesseraCompression",
+      name: "TesseraCalibration",
       dependencies: [
-        "CCompression", "Tessera", "TesseraModels", .target(name: "CLAPACK", condition: .when(platforms: [.linux])),
+        "TesseraCompression", "CCompression", "Tessera", .target(name: "CLAPACK", condition: .when(platforms: [.linux])),
       ],
       swiftSettings: swiftFlags),
     .target(
@@ -86,8 +91,9 @@ let package = Package(
     .executableTarget(
       name: "ReadmeExample", dependencies: ["Tessera", "TesseraLayers"], path: "Examples/Readme", swiftSettings: swiftFlags),
     .target(
-      name: "DocumentationExamples", dependencies: ["Tessera", "TesseraLayers", "TesseraModels"], path: "Examples/Documentation",
-      swiftSettings: swiftFlags),
+      name: "DocumentationExamples",
+      dependencies: ["Tessera", "TesseraLayers", "TesseraModels", "TesseraCompression", "TesseraCalibration"],
+      path: "Examples/Documentation", swiftSettings: swiftFlags),
     .testTarget(
       name: "TesseraTests", dependencies: ["Tessera", "CKernels", "KernelChecks", "EmulatedKernels", "ReadmeExample"],
       swiftSettings: swiftFlags),
@@ -102,7 +108,11 @@ let package = Package(
       name: "TesseraModelsTests", dependencies: ["TesseraModels", "TesseraLayers", "Tessera", "DocumentationExamples"],
       swiftSettings: swiftFlags),
     .testTarget(
-      name: "TesseraCompressionTests", dependencies: ["TesseraCompression", "CCompression", "TesseraModels", "Tessera"],
+      name: "TesseraCompressionTests",
+      dependencies: [
+        "TesseraCalibration", "TesseraCompression", "CCompression", "TesseraModels", "TesseraLayers", "Tessera",
+        "DocumentationExamples",
+      ],
       swiftSettings: swiftFlags),
   ],
   cLanguageStandard: .c17

@@ -9,12 +9,12 @@ docc=$(dirname "$(readlink -f "$(command -v swift)")")/docc
 [ -x "$docc" ] || { echo 'docs.sh: this Swift toolchain brings no docc' >&2; exit 1; }
 
 mkdir -p "$graphs" "$folder/html"
-swift build --scratch-path "$folder" --target TesseraModels \
+swift build --scratch-path "$folder" --target TesseraCalibration \
     -Xswiftc -emit-symbol-graph -Xswiftc -emit-symbol-graph-dir -Xswiftc "$graphs" \
     -Xswiftc -symbol-graph-minimum-access-level -Xswiftc public
 
 status=0
-for module in Tessera TesseraLayers TesseraModels; do
+for module in Tessera TesseraLayers TesseraModels TesseraCompression TesseraCalibration; do
     rm -rf "$folder/$module.graphs"
     mkdir "$folder/$module.graphs"
     cp "$graphs/$module.symbols.json" "$graphs/$module"@*.symbols.json "$folder/$module.graphs" 2>/dev/null || true

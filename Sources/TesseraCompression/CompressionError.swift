@@ -1,3 +1,5 @@
+public import Tessera
+
 /// What can go wrong when weights are quantised or read from other people's encodings.
 ///
 /// Rows are outputs and columns inputs. More cases may be added: write a `default`.
@@ -26,6 +28,8 @@ public enum CompressionError: Error, Sendable, Equatable {
   case unrepresentable(what: String, row: Int, group: Int, detail: String)
   /// A type of tensor that has no 4-bit format.
   case unsupportedType(String)
+  /// The codes could not be packed.
+  case packing(TesseraError)
   /// The progress closure or the surrounding task asked to stop.
   case cancelled
 }
@@ -57,6 +61,8 @@ extension CompressionError: CustomStringConvertible {
       "\(what), row \(row), group \(group): \(detail)"
     case .unsupportedType(let type):
       "tensors of type \(type) are not 4-bit codes that Tessera has a format for"
+    case .packing(let error):
+      error.description
     case .cancelled:
       "cancelled"
     }
@@ -64,7 +70,7 @@ extension CompressionError: CustomStringConvertible {
 }
 
 /// - Returns: rows * columns.
-func checkedCount(_ what: String, rows: Int, columns: Int) throws(CompressionError) -> Int {
+package func checkedCount(_ what: String, rows: Int, columns: Int) throws(CompressionError) -> Int {
   guard rows > 0, columns > 0, case (let count, false) = rows.multipliedReportingOverflow(by: columns) else {
     throw .invalidShape(what: what, rows: rows, columns: columns)
   }

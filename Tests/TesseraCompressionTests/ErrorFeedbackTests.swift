@@ -1,6 +1,7 @@
 import Tessera
 import Testing
 
+@testable import TesseraCalibration
 @testable import TesseraCompression
 
 @Suite struct ErrorFeedbackTests {
@@ -67,9 +68,8 @@ import Testing
       for position in 0..<inputs {
         let input = Int(factor.order[position])
         let bits = matrix.scales[row * matrix.groups + input / matrix.code4.group]
-        let levels = (0..<16).map {
-          Double(matrix.code4.value(code: $0, selector: matrix.code4.selector(bits: bits)) * matrix.code4.scale(bits: bits))
-        }
+        let (selector, scale) = (matrix.code4.selector(bits: bits), matrix.code4.scale(bits: bits))
+        let levels = (0..<16).map { Double(matrix.code4.value(code: $0, selector: selector) * scale) }
         let nearest = levels.min { abs($0 - work[position]) < abs($1 - work[position]) } ?? 0
         let value = levels[Int(matrix.codes[row * inputs + input])]
         if abs(value - work[position]) > abs(nearest - work[position]) + 1e-5 { differences += 1 }

@@ -1,4 +1,5 @@
 import Tessera
+import TesseraLayers
 import Testing
 
 @testable import TesseraCompression
@@ -23,6 +24,33 @@ import Testing
     let matrix = try quantizer.quantize(randomFloats(16 * 64, seed: 42), outputs: 16, inputs: 64)
     #expect(try matrix.packed().code4.specialValues == [5, -5, 7, -7])
     #expect(try zip(matrix.dequantized(), matrix.packed().dequantized()).allSatisfy { abs($0 - $1) <= 0x1p-22 * abs($0) })
+  }
+
+  @Test(arguments: ActivationType.allCases)
+  func aLayerIsQuantisedAndPackedInOneStep(activations: ActivationType) throws {
+    let weights = randomFloats(20 * 130, seed: 44).map { BFloat16($0) }
+    let bias = randomFloats(20, seed: 45)
+    let quantizer = try Code4Quantizer(.razerG16, clips: [1, 0.9]).with(specialValues: [5, -5, 7, -7])
+    let executor = try Executor(threads: 1)
+    let layer = try RaZeRLinear(
+      quantizing: weights.span, outputs: 20, inputs: 130, bias: bias, with: quantizer, activations: activations, on: executor)
+    let packed = try quantizer.quantize(weights.span, outputs: 20, inputs: 130).packed(activations: activations, bias: bias)
+    #expect(layer.weights.activations == activations && layer.weights.code4 == packed.code4)
+    let x = randomFloats(130, seed: 46)
+    #expect(try layer(x.span, rows: 1, on: executor) == RaZeRLinear(weights: packed)(x.span, rows: 1, on: executor))
+  }
+
+  @Test func aLayerSaysWhatIsWrong() throws {
+    let weights = [BFloat16(1), BFloat16(2)]
+    #expect(throws: CompressionError.sizeMismatch(what: "weights to quantise", expected: 3, got: 2)) {
+      try RaZeRLinear(quantizing: weights.span, outputs: 1, inputs: 3)
+    }
+    #expect(throws: CompressionError.packing(.sizeMismatch(what: "bias", expected: 1, got: 2))) {
+      try RaZeRLinear(quantizing: weights.span, outputs: 1, inputs: 2, bias: [1, 2])
+    }
+    #expect(throws: CompressionError.packing(.unsupportedActivations(.int8, format: .nf4G64))) {
+      try RaZeRLinear(quantizing: weights.span, outputs: 1, inputs: 2, with: Code4Quantizer(.nf4G64), activations: .int8)
+    }
   }
 
   @Test func packingRefusesAWrongBias() throws {

@@ -1,4 +1,5 @@
 import Tessera
+import TesseraCalibration
 
 @testable import TesseraCompression
 

@@ -34,6 +34,24 @@ import Testing
     for (got, right) in zip(results[1], productOfLargerHalf) { #expect(abs(got - right) < 0.25, "\(got), not \(right)") }
   }
 
+  /// Rows that are exact when their largest weight is worth 8.
+  @Test func fourBitsHoldWhatTheyCan() throws {
+    let executor = try Executor(threads: 1)
+    let rows: [Float] = [1, 0.25, -2, 0.5, 0.5, 4, 0.25, -1]
+    let layers = try DocumentationExamples.fourBitLayers(
+      of: rows.map { BFloat16($0) }, outputs: outputs, inputs: inputs, meanSquares: [1, 1, 2, 1], on: executor)
+    #expect(layers.map(\.format) == [.razerG128, .razerG16])
+    #expect(try layers[0](x.span, rows: 1, on: executor) == [-2.5, 5.25])
+    let searched = try layers[1](x.span, rows: 1, on: executor)
+    for (got, right) in zip(searched, [-2.5, 5.25] as [Float]) { #expect(abs(got - right) < 0.5, "\(got), not \(right)") }
+    let error = try DocumentationExamples.relativeError(of: rows, outputs: outputs, inputs: inputs, in: .int4G128)
+    #expect(error > 0 && error < 0.01)
+
+    let calibrated = try DocumentationExamples.calibratedLayer(
+      of: rows, outputs: outputs, inputs: inputs, seeing: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1], on: executor)
+    #expect(try calibrated(x.span, rows: 1, on: executor) == [-2.5, 5.25])
+  }
+
   @Test func checkpointBecomesAPackedFile() throws {
     let (checkpoint, packed) = (folder.file("model.safetensors"), folder.file("packed.safetensors"))
     let name = "gate.weight"

@@ -83,7 +83,7 @@ struct Page {
     return (names ?? []).filter { $0.hasSuffix(".md") }.map { "Docs/\($0)" }.sorted()
   }()
 
-  static let modules = ["Tessera", "TesseraLayers", "TesseraModels"]
+  static let modules = ["Tessera", "TesseraLayers", "TesseraModels", "TesseraCompression", "TesseraCalibration"]
 
   /// The landing page of a module's documentation.
   static func catalogue(of module: String) -> String { "Sources/\(module)/\(module).docc/\(module).md" }

@@ -1,24 +1,24 @@
-internal import CCompression
-internal import Tessera
+package import CCompression
+package import Tessera
 
 /// One matrix on its way: options and weights are checked, the tensor's scale is chosen.
 ///
 /// Formats whose scales are bytes are searched on weights that are multiplied by a power of two, so that the largest lies in
 /// 1..<2: nothing that the search squares can overflow or vanish then, and no code changes.
-struct QuantizationJob {
-  let format: WeightFormat
-  let code4: Code4Format
-  let weights: UnsafePointer<Float>
-  let outputs: Int
-  let inputs: Int
-  let inputWeights: [Float]
-  let tables: SearchTables
+package struct QuantizationJob {
+  package let format: WeightFormat
+  package let code4: Code4Format
+  package let weights: UnsafePointer<Float>
+  package let outputs: Int
+  package let inputs: Int
+  package let inputWeights: [Float]
+  private let tables: SearchTables
   /// What weights are multiplied by for the search, and the tensor's scale for the products.
-  let factor: Float
-  let tensorScale: Float
+  package let factor: Float
+  private let tensorScale: Float
 
   /// - Parameter weights: outlives the job.
-  init(
+  package init(
     _ quantizer: Code4Quantizer, _ weights: UnsafeBufferPointer<Float>, outputs: Int, inputs: Int
   ) throws(CompressionError) {
     let count = try checkedCount("weights to quantise", rows: outputs, columns: inputs)
@@ -52,12 +52,18 @@ struct QuantizationJob {
     }
   }
 
-  var groups: Int { code4.groups(inputs: inputs) }
+  package var groups: Int { code4.groups(inputs: inputs) }
+
+  package func withSearch(
+    _ body: (UnsafePointer<cc_search>) throws(CompressionError) -> Void
+  ) throws(CompressionError) {
+    try tables.withSearch(tensorScale: tensorScale, body)
+  }
 
   /// Quantises each row by itself.
   func run(on pool: ThreadPool?, progress: Code4Quantizer.Progress?) throws(CompressionError) -> QuantizedRows {
     let rows = QuantizedRows(outputs: outputs, inputs: inputs, groups: groups)
-    try tables.withSearch(tensorScale: tensorScale) { search throws(CompressionError) in
+    try withSearch { search throws(CompressionError) in
       try inputWeights.withUnsafeBufferPointer { inputWeights throws(CompressionError) in
         guard let inputWeights = inputWeights.baseAddress else { return }
         let failures = Failures(parts: outputs)
@@ -74,7 +80,7 @@ struct QuantizationJob {
     return rows
   }
 
-  func matrix(_ rows: QuantizedRows) -> Code4Matrix {
+  package func matrix(_ rows: QuantizedRows) -> Code4Matrix {
     Code4Matrix(
       trusted: format, code4, outputs: outputs, inputs: inputs,
       codes: Array(UnsafeBufferPointer(start: rows.codes, count: outputs * inputs)),
@@ -83,14 +89,14 @@ struct QuantizationJob {
 }
 
 /// Memory that threads fill, each its own rows.
-final class QuantizedRows {
-  let codes: UnsafeMutablePointer<UInt8>
-  let scales: UnsafeMutablePointer<UInt16>
+package final class QuantizedRows {
+  package let codes: UnsafeMutablePointer<UInt8>
+  package let scales: UnsafeMutablePointer<UInt16>
   /// The weighted squared error of each row, of weights times the job's factor.
   let errors: UnsafeMutablePointer<Double>
   let outputs: Int
 
-  init(outputs: Int, inputs: Int, groups: Int) {
+  package init(outputs: Int, inputs: Int, groups: Int) {
     self.outputs = outputs
     codes = .allocate(capacity: outputs * inputs)
     scales = .allocate(capacity: outputs * groups)
@@ -111,11 +117,11 @@ final class QuantizedRows {
 }
 
 /// The groups that had no scale, one place for each part of the work, so that the first is told whatever the threads did.
-final class Failures {
+package final class Failures {
   private let places: UnsafeMutablePointer<(row: Int, group: Int)?>
   private let parts: Int
 
-  init(parts: Int) {
+  package init(parts: Int) {
     self.parts = parts
     places = .allocate(capacity: parts)
     places.initialize(repeating: nil, count: parts)
@@ -123,12 +129,12 @@ final class Failures {
 
   deinit { places.deallocate() }
 
-  subscript(part: Int) -> (row: Int, group: Int)? {
+  package subscript(part: Int) -> (row: Int, group: Int)? {
     get { places[part] }
     set { places[part] = newValue }
   }
 
-  func check(_ format: WeightFormat) throws(CompressionError) {
+  package func check(_ format: WeightFormat) throws(CompressionError) {
     for part in 0..<parts {
       if let (row, group) = places[part] { throw .scaleOverflow(format: format.rawValue, row: row, group: group) }
     }
@@ -136,7 +142,7 @@ final class Failures {
 }
 
 /// Runs all parts on the threads of `pool`, in some 50 batches between which the work can be stopped.
-func runParts(
+package func runParts(
   _ parts: Int, on pool: ThreadPool?, progress: Code4Quantizer.Progress?, _ body: (_ part: Int, _ worker: Int) -> Void
 ) throws(CompressionError) {
   let threads = pool?.threadCount ?? 1

@@ -1,5 +1,6 @@
 internal import CCompression
 public import Tessera
+public import TesseraCompression
 
 extension Code4Quantizer {
   /// In which order inputs are quantised when later ones make up for the errors of earlier ones.
@@ -66,7 +67,7 @@ extension QuantizationJob {
   private func withFeedback(
     _ factor: InverseFactor, _ body: (UnsafePointer<cc_feedback>) throws(CompressionError) -> Void
   ) throws(CompressionError) {
-    try tables.withSearch(tensorScale: tensorScale) { search throws(CompressionError) in
+    try withSearch { search throws(CompressionError) in
       try inputWeights.withUnsafeBufferPointer { weights throws(CompressionError) in
         try factor.elements.withUnsafeBufferPointer { elements throws(CompressionError) in
           try factor.order.withUnsafeBufferPointer { order throws(CompressionError) in

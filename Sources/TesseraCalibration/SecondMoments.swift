@@ -1,4 +1,5 @@
 public import Tessera
+public import TesseraCompression
 
 /// The sum of x x^T over calibration tokens x: how the inputs of a layer move together.
 public struct SecondMoments: Sendable {

@@ -3,6 +3,7 @@
 #else
   internal import CLAPACK
 #endif
+internal import TesseraCompression
 
 /// U of (H + damping)^-1 = U^T U, with rows and columns in a given order: what error feedback distributes errors by.
 struct InverseFactor {
