@@ -84,7 +84,7 @@ let package = Package(
     .executableTarget(
       name: "kbench",
       dependencies: [
-        "TesseraModels", "TesseraLayers", "Tessera", "CKernels", "KernelChecks",
+        "TesseraCompression", "TesseraModels", "TesseraLayers", "Tessera", "CKernels", "KernelChecks",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Bench/kbench", swiftSettings: swiftFlags),

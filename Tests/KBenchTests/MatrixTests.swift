@@ -74,6 +74,27 @@ import Testing
     }
   }
 
+  /// A matrix of a file keeps its weights as well as 4 bits can.
+  @Test(arguments: WeightFormat.allCases.filter { $0.code4 != nil })
+  func weightsOfAFileAreQuantized(format: WeightFormat) throws {
+    let shape = Shape(outputs: 40, inputs: 200)
+    let values = SourceMatrix(random: shape, seed: seed, on: pool).values
+    let matrix = SourceMatrix(shape: shape, tensor: "w", values: values)
+    let packed = try matrix.packed(
+      PackingChoice(format: format, activations: format.activations[0], sparsity: nil), seed: seed, on: executor)
+    let errors = zip(packed.dequantized(panels: 0..<packed.panelCount), values).map { $0 - Double(Float($1)) }
+    let whole = values.reduce(0.0) { $0 + Double(Float($1)) * Double(Float($1)) }
+    let relative = errors.reduce(0.0) { $0 + $1 * $1 } / whole
+    #expect(relative > 1e-3 && relative < 2e-2, "\(relative), seed \(seed)")
+  }
+
+  @Test func aWeightThatIsNotFiniteIsRefused() {
+    let matrix = SourceMatrix(shape: Shape(outputs: 1, inputs: 2), tensor: "w", values: [BFloat16(1), BFloat16(.nan)])
+    #expect(throws: BenchError.self) {
+      try matrix.packed(PackingChoice(format: .razerG128, activations: .int8, sparsity: nil), seed: seed, on: executor)
+    }
+  }
+
   @Test func dequantizedPanelsAreSlices() throws {
     let matrix = SourceMatrix(random: Shape(outputs: 40, inputs: 70), seed: seed, on: pool)
     for format in WeightFormat.allCases {

@@ -1,4 +1,5 @@
 internal import Tessera
+internal import TesseraCompression
 internal import TesseraLayers
 
 /// A weight matrix before it is packed: row-major bfloat16.
@@ -59,23 +60,35 @@ struct SourceMatrix {
     self.values = values
   }
 
-  /// Packs the matrix.
-  func packed(
+  /// Packs the matrix. In a 4-bit format a matrix of a file is quantised, each weight to the nearest code; for a random one the
+  /// codes are as good when they are random themselves.
+  func packed(_ choice: PackingChoice, seed: UInt64, on executor: Executor) throws(BenchError) -> any CopyableWeights {
+    guard choice.format.code4 == nil || tensor == nil else { return try quantized(choice, on: executor.pool) }
+    return try attempt { () throws(TesseraError) in try packedUnquantized(choice, seed: seed, on: executor) }
+  }
+
+  private func quantized(_ choice: PackingChoice, on pool: ThreadPool) throws(BenchError) -> Code4Weights {
+    let matrix = try attempt { () throws(CompressionError) in
+      try Code4Quantizer(choice.format).quantize(values.span, outputs: shape.outputs, inputs: shape.inputs, on: pool)
+    }
+    return try attempt { () throws(TesseraError) in try matrix.packed(activations: choice.activations, on: pool) }
+  }
+
+  private func packedUnquantized(
     _ choice: PackingChoice, seed: UInt64, on executor: Executor
   ) throws(TesseraError) -> any CopyableWeights {
-    let sparsity = choice.sparsity
+    let (outputs, inputs, pool) = (shape.outputs, shape.inputs, executor.pool)
     switch choice.format {
     case .bf16:
-      return try DenseWeights(packing: values.span, outputs: shape.outputs, inputs: shape.inputs, on: executor.pool)
+      return try DenseWeights(packing: values.span, outputs: outputs, inputs: inputs, on: pool)
     case .bitmapBF16:
-      let sparse = try pruned(sparsity ?? 0, seed: seed, on: executor)
-      return try BitmapWeights(packing: sparse.values.span, outputs: shape.outputs, inputs: shape.inputs, on: executor.pool)
+      let sparse = try pruned(choice.sparsity ?? 0, seed: seed, on: executor)
+      return try BitmapWeights(packing: sparse.values.span, outputs: outputs, inputs: inputs, on: pool)
     case .bitmapInt8:
-      let sparse = try pruned(sparsity ?? 0, seed: seed, on: executor)
-      return try BitmapWeights(
-        quantizing: sparse.values.span, outputs: shape.outputs, inputs: shape.inputs, on: executor.pool)
+      let sparse = try pruned(choice.sparsity ?? 0, seed: seed, on: executor)
+      return try BitmapWeights(quantizing: sparse.values.span, outputs: outputs, inputs: inputs, on: pool)
     default:
-      return try Code4Weights(random: choice, shape: shape, seed: seed, on: executor.pool)
+      return try Code4Weights(random: choice, shape: shape, seed: seed, on: pool)
     }
   }
 }

@@ -145,7 +145,7 @@ extension Code4Weights {
   /// Random codes, scales and selectors, all of them usable.
   init(random choice: PackingChoice, shape: Shape, seed: UInt64, on pool: ThreadPool) throws(TesseraError) {
     guard let code4 = choice.format.code4 else { preconditionFailure("\(choice.format) is no 4-bit format") }
-    let groups = (shape.inputs - 1) / code4.group + 1
+    let groups = code4.groups(inputs: shape.inputs)
     var codes = [UInt8](repeating: 0, count: shape.outputs * shape.inputs)
     var scales = [UInt16](repeating: 0, count: shape.outputs * groups)
     codes.withUnsafeMutableBufferPointer { codes in

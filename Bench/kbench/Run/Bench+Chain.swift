@@ -71,11 +71,8 @@ extension Bench {
   ) throws(BenchError) -> [WeightCopies] {
     var result: [WeightCopies] = []
     for choice in packings {
-      result.append(
-        try attempt { () throws(TesseraError) in
-          let packed = try matrix.packed(choice, seed: settings.seed, on: executor)
-          return try WeightCopies(of: packed, count: count, on: pool)
-        })
+      let packed = try matrix.packed(choice, seed: settings.seed, on: executor)
+      result.append(try attempt { () throws(TesseraError) in try WeightCopies(of: packed, count: count, on: pool) })
     }
     return result
   }

@@ -27,10 +27,8 @@ extension Bench {
     var result: [Packing] = []
     for choice in settings.packings {
       console.progress("\(matrix.shape): packing \(choice.format)")
-      let copies = try attempt { () throws(TesseraError) in
-        let packed = try matrix.packed(choice, seed: settings.seed, on: executor)
-        return try WeightCopies(of: packed, byteCount: budget, on: pool)
-      }
+      let packed = try matrix.packed(choice, seed: settings.seed, on: executor)
+      let copies = try attempt { () throws(TesseraError) in try WeightCopies(of: packed, byteCount: budget, on: pool) }
       result.append(Packing(choice: choice, copies: copies))
     }
     return result

@@ -108,8 +108,8 @@ final class Bench {
 }
 
 /// The library's errors as the program's.
-func attempt<Value>(_ body: () throws(TesseraError) -> Value) throws(BenchError) -> Value {
-  do throws(TesseraError) {
+func attempt<Value, Failure>(_ body: () throws(Failure) -> Value) throws(BenchError) -> Value {
+  do throws(Failure) {
     return try body()
   } catch {
     throw BenchError.failed("\(error)")
