@@ -16,4 +16,5 @@ if ! clang-format --version 2>/dev/null | grep -q 'version 21\.'; then
     fi
 fi
 
-find CKernels Sources/CCompression Sources/CLAPACK Tests Bench \( -name '*.c' -o -name '*.h' \) -print0 | xargs -0 "$tool" --style=file "$@"
+find CKernels Sources/CCompression Sources/CLAPACK Tests Bench \( -name '*.c' -o -name '*.h' \) -print0 |
+    xargs -0 "$tool" --style=file "$@"

@@ -10,7 +10,7 @@ import json
 import pathlib
 import sys
 
-LARGE, TALL, SMALL = (14336, 4096), (4096, 14336), (1024, 4096)
+LARGE, TALL, SMALL, SQUARE = (14336, 4096), (4096, 14336), (1024, 4096), (4096, 4096)
 
 
 class Report:
@@ -18,12 +18,13 @@ class Report:
         content = json.loads(pathlib.Path(path).read_text())
         self.path, self.machine, self.rows = pathlib.Path(path).name, content["machine"], content["results"]
 
-    def find(self, fmt, shape, m, sparsity=None, op=None):
-        """The fastest row of a format, or None."""
+    def find(self, fmt, shape, m, sparsity=None, op=None, x=None):
+        """The fastest row of a format (with rows of x of that type), or None."""
         rows = [
             row
             for row in self.rows
             if row["format"] == fmt and (row["n"], row["k"]) == shape and row["m"] == m and op in (None, row["op"])
+            and x in (None, row.get("activations"))
             and (sparsity is None or row.get("sparsity") is not None and abs(row["sparsity"] - sparsity) < 1e-6)
         ]
         return min(rows, key=lambda row: row["seconds_median"], default=None)
@@ -64,6 +65,21 @@ def goals(report):
         "bitmap int8 50%, 14336x4096, M=1: times faster than dense bf16", 3.0,
         ratio(dense(LARGE, 1), half(LARGE, 1, "bitmap-int8")), True,
     )
+    for fmt, speedup in (("razer-g128", 3.5), ("razer-g16", 3.3)):
+        for x in ("bf16", "int8"):
+            def row(m, shape=LARGE):
+                return report.find(fmt, shape, m, x=x)
+            name = f"{fmt}, {x} x, 14336x4096"
+            yield f"{name}, M=1: fraction of the roofline", 0.92, roof(row(1)), True
+            yield f"{fmt}, {x} x, 4096x4096, M=1: fraction of the roofline", 0.92, roof(row(1, SQUARE)), True
+            yield f"{name}, M=1: times faster than dense bf16", speedup, ratio(dense(LARGE, 1), row(1)), True
+            for m, most in ((8, 1.15), (16, 1.25), (32, 1.6)):
+                yield f"{name}: M={m} over M=1", most, ratio(row(m), row(1)), False
+            yield f"{name}, M=512: of dense bf16's rate", 0.8, ratio(dense(LARGE, 512), row(512)), True
+    yield (
+        "bitmap-razer-g128 50%, 14336x4096, M=1: times faster than dense bf16", 4.2,
+        ratio(dense(LARGE, 1), half(LARGE, 1, "bitmap-razer-g128")), True,
+    )
     fork = next((row for row in report.rows if row["op"] == "fork_join"), None)
     limit = 2e-6 if fork and fork["threads"] <= 2 else 5e-6
     yield "fork and join, us", limit * 1e6, fork and fork["seconds_median"] * 1e6, False
@@ -90,14 +106,14 @@ def section(report):
             limit = f"{'at least' if more else 'at most'} {wanted:g}"
             print(f"| {what} | {limit} | {number(reached)} | {'met' if met else 'missed'} |")
         print()
-    print("| operation | format | zeros | kernel | shape | M | time, us | GB/s | of roofline | x dense bf16 |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("| operation | format | zeros | x | kernel | shape | M | time, us | GB/s | of roofline | x dense bf16 |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for row in report.rows:
         sparsity = "-" if row.get("sparsity") is None else f"{100 * row['sparsity']:.0f}%"
         speedup = row.get("speedup_vs_dense_bf16")
         print(
-            f"| {row['op']} | {row['format']} | {sparsity} | {row['isa']} | {row['shape']} | {row['m'] or '-'} "
-            f"| {1e6 * row['seconds_median']:.1f} | {number(row.get('gbps'), 1)} | {number(row.get('roofline_fraction'))} "
+            f"| {row['op']} | {row['format']} | {sparsity} | {row.get('activations') or '-'} | {row['isa']} "
+            f"| {row['shape']} | {row['m'] or '-'} | {1e6 * row['seconds_median']:.1f} | {number(row.get('gbps'), 1)} | {number(row.get('roofline_fraction'))} "
             f"| {number(speedup)} |"
         )
     print()

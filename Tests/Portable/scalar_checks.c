@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "ck_bitmap_gemm.h"
+#include "ck_code4_gemm.h"
 #include "ck_dense_gemm.h"
 #include "ck_pool.h"
 
@@ -79,17 +80,20 @@ static void free_problem(problem *p) {
     free(p->scales);
 }
 
-// A call on the problem's activations in the type that the variant reads.
-static ck_gemm_call make_call(const problem *p, ck_type type) {
+// A call on the problem's activations in the type that the variant reads; rows of k padded to `padded`, even elements of every 8
+// first if `even_odd`.
+static ck_gemm_call make_padded_call(const problem *p, ck_type type, size_t padded, int even_odd) {
     const size_t element = type == CK_INT8 ? 1 : 2;
-    const size_t stride = ck_k_padded(p->k, type) * element;
+    const size_t stride = padded * element;
     uint8_t *x = allocate(p->m * stride);
-    for (size_t row = 0; row < p->m; row++)
+    for (size_t row = 0; row < p->m; row++) {
         for (size_t i = 0; i < p->k; i++) {
             const int value = p->x[row * p->k + i];
             const uint16_t bits = type == CK_INT8 ? (uint8_t)value : bf16_of(value);
             memcpy(x + row * stride + i * element, &bits, element);
         }
+        if (even_odd) ck_x_to_even_odd((uint16_t *)(void *)(x + row * stride), padded);
+    }
     return (ck_gemm_call){
         .m = p->m,
         .n = p->n,
@@ -103,6 +107,8 @@ static ck_gemm_call make_call(const problem *p, ck_type type) {
         .y_type = CK_F32,
     };
 }
+
+static ck_gemm_call make_call(const problem *p, ck_type type) { return make_padded_call(p, type, ck_k_padded(p->k, type), 0); }
 
 static void free_call(ck_gemm_call *call) {
     free((void *)call->x);
@@ -143,6 +149,12 @@ static void dense_panel(void *context, size_t part, size_t worker) {
 static void bitmap_panel(void *context, size_t part, size_t worker) {
     const job *j = context;
     const ck_bitmap_gemm_variant *variant = j->variant;
+    variant->run(j->call, j->weights, part, part + 1, j->scratch + worker * j->scratch_bytes);
+}
+
+static void code4_panel(void *context, size_t part, size_t worker) {
+    const job *j = context;
+    const ck_code4_gemm_variant *variant = j->variant;
     variant->run(j->call, j->weights, part, part + 1, j->scratch + worker * j->scratch_bytes);
 }
 
@@ -218,6 +230,52 @@ static void check_bitmap(ck_pool *pool, const problem *p, ck_type type) {
     free(row_sum);
 }
 
+// Codes that mean -8 ... 7, with scales of 1 and selectors that name equal tables.
+static void check_code4(ck_pool *pool, const problem *p, ck_scale_type scale_type, uint32_t group) {
+    static ck_code4_tables tables;
+    for (size_t i = 0; i < 64; i++) {
+        tables.values[i / 16][i % 16] = bf16_of((int)(i % 16) - 8);
+        tables.integers[i / 16][i % 16] = (int8_t)((int)(i % 16) - 8);
+        tables.scale_values[i] = bf16_of(1);
+    }
+    const size_t panels = ck_panels(p->n), groups = (p->k + group - 1) / group;
+    uint8_t *w = allocate(p->n * p->k), *back = allocate(p->n * p->k);
+    uint8_t *codes = allocate(ck_code4_codes_bytes(p->n, p->k));
+    uint16_t *scales = allocate(p->n * groups * sizeof *scales);
+    void *packed_scales = allocate(ck_code4_scales_bytes(p->n, p->k, group, scale_type));
+    for (size_t i = 0; i < p->n * p->k; i++) w[i] = (uint8_t)(p->w[i] + 8);
+    for (size_t i = 0; i < p->n * groups; i++)
+        scales[i] = scale_type == CK_SCALE_INDEX ? (uint16_t)(next_random() & 255) : (uint16_t)(0x3C00 | (next_random() & 3));
+    ck_code4_pack_codes(w, p->k, p->n, p->k, 0, panels, codes);
+    ck_code4_unpack_codes(codes, p->n, p->k, 0, panels, back, p->k);
+    if (memcmp(w, back, p->n * p->k)) fail("unpacking 4-bit codes", p->n, p->k, p->m);
+    ck_code4_pack_scales(scales, groups, p->n, p->k, group, scale_type, 0, panels, packed_scales);
+
+    const ck_code4_weights weights = {.codes = codes,
+                                      .scales = packed_scales,
+                                      .tables = &tables,
+                                      .scale_type = scale_type,
+                                      .group = group,
+                                      .tensor_scale = 1,
+                                      .packed_k = p->k,
+                                      .view = {panels, panels, p->k, p->k}};
+    size_t count;
+    const ck_code4_gemm_variant *variants = ck_code4_gemm_variants(&count);
+    for (size_t i = 0; i < count; i++) {
+        if (variants[i].min_group > group || variants[i].isa & ~ck_isa_detect()) continue;
+        const ck_type type = variants[i].x_type;
+        ck_gemm_call call = make_padded_call(p, type, ck_code4_padded(p->k), type == CK_BF16);
+        const job j = {.weights = &weights, .variant = variants + i, .scratch_bytes = variants[i].scratch_bytes(&call, &weights)};
+        run_job(pool, p, &call, j, code4_panel, variants[i].name);
+        free_call(&call);
+    }
+    free(w);
+    free(back);
+    free(codes);
+    free(scales);
+    free(packed_scales);
+}
+
 int main(void) {
     static const size_t ns[] = {1, 16, 37, 64}, ks[] = {1, 31, 64, 133}, ms[] = {1, 3, 17};
     ck_pool *pool;
@@ -233,6 +291,8 @@ int main(void) {
                 check_dense(pool, &p);
                 check_bitmap(pool, &p, CK_BF16);
                 check_bitmap(pool, &p, CK_INT8);
+                check_code4(pool, &p, CK_SCALE_INDEX, 16);
+                check_code4(pool, &p, CK_SCALE_F16_SELECTOR, 128);
                 free_problem(&p);
             }
     ck_pool_destroy(pool);
