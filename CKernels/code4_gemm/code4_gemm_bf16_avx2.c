@@ -19,6 +19,7 @@ CK_ISA_BEGIN(avx2)
 #include "support/store_avx2.h"
 #include "support/dot_bf16_avx2.h"
 #include "code4_gemm/code4_avx2.h"
+#include "code4_gemm/code4_expand_avx2.h"
 
 enum {
     PARTS = 2,
@@ -151,11 +152,13 @@ CK_INLINE void add_codes(const decoder *d, const uint8_t *codes, const code4_gro
 // A panel against one row of x.
 CK_INLINE void panel_row(const ck_gemm_call *call, const ck_code4_weights *w, const decoder *d, size_t panel, const float *x,
                          int has_specials) {
-    const uint8_t *const panel_codes = code4_panel_codes(w, panel), *const panel_scales = code4_panel_scales(w, panel);
+    const uint8_t *const panel_scales = code4_panel_scales(w, panel);
+    code4_lines panel_lines;
+    code4_open_lines(&panel_lines, w, panel);
     const size_t groups = code4_step_groups(w), lines = 2 * code4_group_units(w);
     __m256 acc[2][PARTS] = {{_mm256_setzero_ps(), _mm256_setzero_ps()}, {_mm256_setzero_ps(), _mm256_setzero_ps()}};
     for (code4_walk walk = code4_walk_of(call, w); code4_next(&walk, w);) {
-        const uint8_t *codes = panel_codes + walk.step * CODE4_STEP_BYTES;
+        const uint8_t *codes = code4_step_lines(&panel_lines, walk.step);
         const uint8_t *scales = code4_step_scales(&walk, &d->scales, panel_scales);
         for (size_t g = 0; g < groups; g++, scales += d->scales.bytes) {
             const code4_group group = code4_group_of(&d->scales, scales);
@@ -206,12 +209,14 @@ CK_INLINE void add_group(decoded *group, const float *x, size_t row_elements, si
 // A panel against all rows of x; `acc` is theirs.
 CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_code4_weights *w, const decoder *d, size_t panel, const float *x,
                           __m256 (*acc)[2][PARTS], int has_specials) {
-    const uint8_t *const panel_codes = code4_panel_codes(w, panel), *const panel_scales = code4_panel_scales(w, panel);
+    const uint8_t *const panel_scales = code4_panel_scales(w, panel);
+    code4_lines panel_lines;
+    code4_open_lines(&panel_lines, w, panel);
     const size_t groups = code4_step_groups(w), lines = 2 * code4_group_units(w);
     const size_t row_elements = ck_code4_x_elements(call->k, &w->view);
     memset(acc, 0, call->m * sizeof *acc);
     for (code4_walk walk = code4_walk_of(call, w); code4_next(&walk, w);) {
-        const uint8_t *codes = panel_codes + walk.step * CODE4_STEP_BYTES;
+        const uint8_t *codes = code4_step_lines(&panel_lines, walk.step);
         const uint8_t *scales = code4_step_scales(&walk, &d->scales, panel_scales);
         for (size_t g = 0; g < groups; g++, codes += lines * CODE4_LINE_BYTES, scales += d->scales.bytes) {
             decoded group;

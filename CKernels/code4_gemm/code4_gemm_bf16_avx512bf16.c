@@ -15,6 +15,7 @@
 CK_ISA_BEGIN(avx512bf16)
 #include "support/store_avx512.h"
 #include "code4_gemm/code4_avx512.h"
+#include "code4_gemm/code4_expand_avx512.h"
 
 // From so many rows on, a panel's weights are looked up once into scratch for all full passes.
 enum { EXPANDED_FROM = 3 * CODE4_ROWS, FEW_ROWS = 2, PAIRS = 4, DENSE_LINE_BYTES = PAIRS * 64 };
@@ -87,16 +88,18 @@ CK_INLINE void add_group(const decoder *d, cursor *at, const uint8_t *const code
     }
 }
 
-// `panels` panels against `rows` rows of x from m0 on.
+// `panels` panels against `rows` rows of x from m0 on. `expanded` says that weights are looked up already, `bitmap` that codes are
+// expanded first, a run at a time.
 CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_code4_weights *w, const decoder *decoder, size_t panel, size_t m0,
-                          cursor at, int rows, int panels, int expanded) {
+                          cursor at, int rows, int panels, int expanded, int bitmap) {
     const code4_scales *const s = &decoder->scales;
     const size_t groups = code4_run_groups(w);
-    const uint8_t *panel_codes[CODE4_PANELS], *panel_scales[CODE4_PANELS];
+    const uint8_t *panel_scales[CODE4_PANELS];
+    code4_lines panel_lines[CODE4_PANELS];
     __m512 acc[CODE4_PANELS][CODE4_ROWS];
     CK_UNROLL
     for (int p = 0; p < panels; p++) {
-        panel_codes[p] = code4_panel_codes(w, panel + (size_t)p);
+        code4_open_lines(&panel_lines[p], w, panel + (size_t)p, bitmap);
         panel_scales[p] = code4_panel_scales(w, panel + (size_t)p);
         CK_UNROLL
         for (int m = 0; m < rows; m++) acc[p][m] = _mm512_setzero_ps();
@@ -106,7 +109,7 @@ CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_code4_weights *w, c
         const uint8_t *codes[CODE4_PANELS], *scales[CODE4_PANELS];
         CK_UNROLL
         for (int p = 0; p < panels; p++) {
-            codes[p] = panel_codes[p] + walk.step * CODE4_STEP_BYTES;
+            codes[p] = code4_run_lines(&panel_lines[p], &walk, bitmap);
             scales[p] = code4_run_scales(&walk, s, panel_scales[p]);
         }
         for (size_t g = 0; g < groups; g++) {
@@ -132,11 +135,14 @@ CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_code4_weights *w, c
 // A panel's weights in the order of the walk.
 static void expand_panel(const ck_gemm_call *call, const ck_code4_weights *w, const decoder *d, size_t panel, uint8_t *dense) {
     const code4_scales *const s = &d->scales;
-    const uint8_t *const panel_codes = code4_panel_codes(w, panel), *const panel_scales = code4_panel_scales(w, panel);
+    const uint8_t *const panel_scales = code4_panel_scales(w, panel);
     const size_t groups = code4_run_groups(w);
+    code4_lines panel_lines;
+    code4_open_lines(&panel_lines, w, panel, w->bitmap != NULL);
     for (code4_walk walk = code4_walk_of(call, w); code4_next(&walk, w, 1);) {
         const size_t lines = code4_group_lines(&walk, groups);
-        const uint8_t *line = panel_codes + walk.step * CODE4_STEP_BYTES, *scales = code4_run_scales(&walk, s, panel_scales);
+        const uint8_t *line = code4_run_lines(&panel_lines, &walk, w->bitmap != NULL);
+        const uint8_t *scales = code4_run_scales(&walk, s, panel_scales);
         for (size_t g = 0; g < groups; g++, scales += s->bytes) {
             const code4_group group = code4_group_of(s, scales);
             for (size_t i = 0; i < lines; i++, line += CODE4_LINE_BYTES, dense += DENSE_LINE_BYTES) {
@@ -160,8 +166,10 @@ void ck_code4_gemm_bf16_avx512bf16(const ck_gemm_call *call, const ck_code4_weig
     if (call->m <= FEW_ROWS) {
         const cursor at = {call->x, call->x_stride, NULL};
         for (; panel + CODE4_PANELS <= panel_end; panel += CODE4_PANELS) {
-            if (call->m == 1) panel_rows(call, w, &d, panel, 0, at, 1, CODE4_PANELS, 0);
-            else panel_rows(call, w, &d, panel, 0, at, 2, CODE4_PANELS, 0);
+            if (call->m == 1 && w->bitmap) panel_rows(call, w, &d, panel, 0, at, 1, CODE4_PANELS, 0, 1);
+            else if (call->m == 1) panel_rows(call, w, &d, panel, 0, at, 1, CODE4_PANELS, 0, 0);
+            else if (w->bitmap) panel_rows(call, w, &d, panel, 0, at, 2, CODE4_PANELS, 0, 1);
+            else panel_rows(call, w, &d, panel, 0, at, 2, CODE4_PANELS, 0, 0);
         }
     }
     for (; panel < panel_end; panel++) {
@@ -169,10 +177,12 @@ void ck_code4_gemm_bf16_avx512bf16(const ck_gemm_call *call, const ck_code4_weig
         for (size_t m = 0; m < call->m; m += CODE4_ROWS) {
             const cursor at = {(const char *)call->x + m * call->x_stride, call->x_stride, dense};
             if (dense && code4_pass_rows(call, m) == CODE4_ROWS) {
-                panel_rows(call, w, &d, panel, m, at, CODE4_ROWS, 1, 1);
+                panel_rows(call, w, &d, panel, m, at, CODE4_ROWS, 1, 1, 0);
                 continue;
             }
-#define CK_CALL(R) panel_rows(call, w, &d, panel, m, at, R, 1, 0)
+#define CK_CALL(R)                                                                                                               \
+    if (w->bitmap) panel_rows(call, w, &d, panel, m, at, R, 1, 0, 1);                                                            \
+    else panel_rows(call, w, &d, panel, m, at, R, 1, 0, 0)
             CK_FOR_ROWS_8(code4_pass_rows(call, m), CK_CALL)
 #undef CK_CALL
         }

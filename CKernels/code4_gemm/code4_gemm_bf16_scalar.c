@@ -11,9 +11,8 @@ static double weight(const ck_code4_weights *w, const uint8_t *codes, const uint
 
 void ck_code4_gemm_bf16_scalar(const ck_gemm_call *call, const ck_code4_weights *w, size_t panel_begin, size_t panel_end,
                                void *scratch) {
-    (void)scratch;
     for (size_t panel = panel_begin; panel < panel_end; panel++) {
-        const uint8_t *const codes = code4_panel_codes(w, panel), *const scales = code4_panel_scales(w, panel);
+        const uint8_t *const codes = code4_panel_lines(w, panel, scratch), *const scales = code4_panel_scales(w, panel);
         for (size_t row = 0; row < CK_PANEL_ROWS && panel * CK_PANEL_ROWS + row < call->n; row++)
             for (size_t m = 0; m < call->m; m++) {
                 const uint16_t *x = (const uint16_t *)((const char *)call->x + m * call->x_stride);

@@ -16,6 +16,7 @@
 CK_ISA_BEGIN(avx2)
 #include "support/store_avx2.h"
 #include "code4_gemm/code4_avx2.h"
+#include "code4_gemm/code4_expand_avx2.h"
 
 enum {
     OPERANDS = 4,  // of a unit and half
@@ -132,13 +133,15 @@ CK_INLINE void add_codes(const decoder *d, const uint8_t *codes, const code4_gro
 // A panel against `rows` rows of x from m0 on.
 CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_code4_weights *w, const decoder *d, size_t panel, size_t m0,
                           cursor at, int rows, mode mode) {
-    const uint8_t *const panel_codes = code4_panel_codes(w, panel), *const panel_scales = code4_panel_scales(w, panel);
+    const uint8_t *const panel_scales = code4_panel_scales(w, panel);
+    code4_lines panel_lines;
+    code4_open_lines(&panel_lines, w, panel);
     const size_t groups = code4_step_groups(w), units = code4_group_units(w);
     __m256 acc[ROWS][2];
     CK_UNROLL
     for (int m = 0; m < rows; m++) acc[m][0] = acc[m][1] = _mm256_setzero_ps();
     for (code4_walk walk = code4_walk_of(call, w); code4_next(&walk, w);) {
-        const uint8_t *codes = panel_codes + walk.step * CODE4_STEP_BYTES;
+        const uint8_t *codes = code4_step_lines(&panel_lines, walk.step);
         const uint8_t *scales = code4_step_scales(&walk, &d->scales, panel_scales);
         for (size_t g = 0; g < groups; g++, codes += units * CODE4_UNIT_BYTES, scales += d->scales.bytes) {
             const code4_group group = code4_group_of(&d->scales, scales);

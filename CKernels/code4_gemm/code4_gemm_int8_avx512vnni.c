@@ -17,6 +17,7 @@
 CK_ISA_BEGIN(avx512vnni)
 #include "support/store_avx512.h"
 #include "code4_gemm/code4_avx512.h"
+#include "code4_gemm/code4_expand_avx512.h"
 
 enum { FEW_ROWS = 4 };  // up to here two panels at a time
 
@@ -95,16 +96,17 @@ CK_INLINE void add_group(const decoder *d, cursor *at, const uint8_t *const code
 }
 
 // `panels` panels against `rows` rows of x from m0 on. `narrow` says that groups are of 16: their work on few rows is so little
-// that the loop around it would cost as much.
+// that the loop around it would cost as much; `bitmap` that codes are expanded first, a run at a time.
 CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_code4_weights *w, const decoder *decoder, size_t panel, size_t m0,
-                          cursor at, int rows, int panels, int narrow) {
+                          cursor at, int rows, int panels, int narrow, int bitmap) {
     const code4_scales *const s = &decoder->scales;
     const size_t groups = narrow ? CODE4_STEP_K / 16 : code4_run_groups(w);
-    const uint8_t *panel_codes[CODE4_PANELS], *panel_scales[CODE4_PANELS];
+    const uint8_t *panel_scales[CODE4_PANELS];
+    code4_lines panel_lines[CODE4_PANELS];
     __m512 acc[CODE4_PANELS][CODE4_ROWS];
     CK_UNROLL
     for (int p = 0; p < panels; p++) {
-        panel_codes[p] = code4_panel_codes(w, panel + (size_t)p);
+        code4_open_lines(&panel_lines[p], w, panel + (size_t)p, bitmap);
         panel_scales[p] = code4_panel_scales(w, panel + (size_t)p);
         CK_UNROLL
         for (int m = 0; m < rows; m++) acc[p][m] = _mm512_setzero_ps();
@@ -114,7 +116,7 @@ CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_code4_weights *w, c
         const uint8_t *codes[CODE4_PANELS], *scales[CODE4_PANELS];
         CK_UNROLL
         for (int p = 0; p < panels; p++) {
-            codes[p] = panel_codes[p] + walk.step * CODE4_STEP_BYTES;
+            codes[p] = code4_run_lines(&panel_lines[p], &walk, bitmap);
             scales[p] = code4_run_scales(&walk, s, panel_scales[p]);
         }
         for (size_t g = 0; g < groups; g++) {
@@ -184,10 +186,12 @@ void ck_code4_gemm_int8_avx512vnni(const ck_gemm_call *call, const ck_code4_weig
         const cursor at = {(const char *)call->x, call->x_stride, sums};
         for (; panel + CODE4_PANELS <= panel_end; panel += CODE4_PANELS) {
             if (call->m == 1 && w->group == 16) {
-                panel_rows(call, w, &d, panel, 0, at, 1, CODE4_PANELS, 1);
+                panel_rows(call, w, &d, panel, 0, at, 1, CODE4_PANELS, 1, 0);
                 continue;
             }
-#define CK_CALL(R) panel_rows(call, w, &d, panel, 0, at, R, CODE4_PANELS, 0)
+#define CK_CALL(R)                                                                                                               \
+    if (w->bitmap) panel_rows(call, w, &d, panel, 0, at, R, CODE4_PANELS, 0, 1);                                                 \
+    else panel_rows(call, w, &d, panel, 0, at, R, CODE4_PANELS, 0, 0)
             CK_FOR_ROWS_4(call->m, CK_CALL)
 #undef CK_CALL
         }
@@ -195,7 +199,9 @@ void ck_code4_gemm_int8_avx512vnni(const ck_gemm_call *call, const ck_code4_weig
     for (; panel < panel_end; panel++)
         for (size_t m = 0; m < call->m; m += CODE4_ROWS) {
             const cursor at = {(const char *)call->x + m * call->x_stride, call->x_stride, sums + m * row_sums};
-#define CK_CALL(R) panel_rows(call, w, &d, panel, m, at, R, 1, 0)
+#define CK_CALL(R)                                                                                                               \
+    if (w->bitmap) panel_rows(call, w, &d, panel, m, at, R, 1, 0, 1);                                                            \
+    else panel_rows(call, w, &d, panel, m, at, R, 1, 0, 0)
             CK_FOR_ROWS_8(code4_pass_rows(call, m), CK_CALL)
 #undef CK_CALL
         }

@@ -1,6 +1,7 @@
 // Packs codes and scales into panels, and back; what they are worth. The layout is drawn in ck_code4_gemm.h.
 #include <math.h>
 #include <string.h>
+#include "ck_bitmap_gemm.h"
 #include "code4_gemm/code4_layout.h"
 #include "support/bf16.h"
 #include "support/f16.h"
@@ -116,23 +117,42 @@ unsigned ck_code4_selector(uint32_t bits, ck_scale_type type) {
     }
 }
 
+// A row's inputs of one step.
+static void dequantize_step(const ck_code4_weights *w, const uint8_t *lines, const uint8_t *scales, size_t row, size_t packed,
+                            size_t count, float *target) {
+    for (size_t end = packed + count; packed < end; packed++) {
+        const uint32_t bits = code4_scale_bits(scales, packed / w->group, row, w->scale_type);
+        const unsigned code = lines[code4_byte(row, packed % CODE4_STEP_K)] >> code4_shift(packed) & 15;
+        const float value = ck_bf16_to_f32(w->tables->values[ck_code4_selector(bits, w->scale_type)][code]);
+        *target++ = value * ck_code4_scale(bits, w->scale_type, w->tables) * w->tensor_scale;
+    }
+}
+
 void ck_code4_dequantize(const ck_code4_weights *w, size_t n, size_t k, size_t panel_begin, size_t panel_end, float *target,
                          size_t stride) {
     for (size_t panel = panel_begin; panel < panel_end; panel++) {
-        const uint8_t *const codes = code4_panel_codes(w, panel), *const scales = code4_panel_scales(w, panel);
-        for (size_t row = 0; row < rows_of(panel, n); row++)
-            for (size_t i = 0; i < k; i++) {
-                const size_t packed = code4_packed_input(&w->view, i);
-                const uint32_t bits = code4_scale_bits(scales, packed / w->group, row, w->scale_type);
-                const unsigned code = codes[code4_byte(row, packed)] >> code4_shift(packed) & 15;
-                const float value = ck_bf16_to_f32(w->tables->values[ck_code4_selector(bits, w->scale_type)][code]);
-                target[((panel - panel_begin) * CK_PANEL_ROWS + row) * stride + i] =
-                    value * ck_code4_scale(bits, w->scale_type, w->tables) * w->tensor_scale;
-            }
+        uint8_t expanded[CODE4_STEP_BYTES];
+        code4_stored stored;
+        if (w->bitmap) stored = code4_stored_of(w, code4_packed_panel(&w->view, panel));
+        const uint8_t *const scales = code4_panel_scales(w, panel);
+        float *const rows = target + (panel - panel_begin) * CK_PANEL_ROWS * stride;
+        for (size_t i = 0, count; i < k; i += count) {
+            const size_t packed = code4_packed_input(&w->view, i), left = w->view.kept_k - i % w->view.kept_k;
+            count = left < CODE4_STEP_K ? left : CODE4_STEP_K;
+            if (w->bitmap) code4_expand_step(&stored, expanded);
+            const uint8_t *const lines =
+                w->bitmap ? expanded : code4_panel_codes(w, panel) + packed / CODE4_STEP_K * CODE4_STEP_BYTES;
+            for (size_t row = 0; row < rows_of(panel, n); row++)
+                dequantize_step(w, lines, scales, row, packed, count, rows + row * stride + i);
+        }
     }
 }
 
 ck_status ck_code4_validate(const ck_code4_weights *w, size_t n, size_t k, size_t *bad_panel) {
+    if (w->bitmap) {
+        const ck_bitmap_weights bitmap = {.type = CK_INT8, .bitmap = w->bitmap, .values = w->codes, .offsets = w->offsets};
+        if (ck_bitmap_validate(&bitmap, n, k, w->offsets[ck_panels(n)], bad_panel) != CK_OK) return CK_ERR_CORRUPT;
+    }
     for (size_t panel = 0; panel < ck_panels(n); panel++) {
         const uint8_t *const scales = (const uint8_t *)w->scales + panel * code4_panel_scale_bytes(k, w->group, w->scale_type);
         for (size_t group = 0; group < ck_code4_groups(k, w->group); group++)

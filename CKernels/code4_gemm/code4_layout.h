@@ -20,6 +20,7 @@ static inline size_t code4_packed_panel(const ck_code4_view *view, size_t panel)
     return panel / view->kept_panels * view->block_panels + panel % view->kept_panels;
 }
 
+// Of weights without a bitmap.
 static inline const uint8_t *code4_panel_codes(const ck_code4_weights *w, size_t panel) {
     return w->codes + code4_packed_panel(&w->view, panel) * code4_panel_bytes(w->packed_k);
 }
@@ -50,3 +51,35 @@ static inline uint32_t code4_scale_bits(const uint8_t *scales, size_t group, siz
     __builtin_memcpy(&bits, scales + 2 * at, sizeof bits);
     return bits;
 }
+
+// A panel's stored codes on their way back into lines, step by step from its first.
+typedef struct {
+    const uint64_t *mask;  // two for each line
+    const uint8_t *codes;
+    uint64_t next;  // the index in `codes` of the next
+} code4_stored;
+
+static inline code4_stored code4_stored_of(const ck_code4_weights *w, size_t packed_panel) {
+    return (code4_stored){.mask = w->bitmap + packed_panel * (ck_code4_padded(w->packed_k) / 4),
+                          .codes = w->codes,
+                          .next = w->offsets[packed_panel]};
+}
+
+static inline void code4_expand_step(code4_stored *at, uint8_t lines[CODE4_STEP_BYTES]) {
+    __builtin_memset(lines, 0, CODE4_STEP_BYTES);
+    for (unsigned quad = 0; quad < CODE4_STEP_K / 4; quad++, at->mask++)
+        for (uint64_t mask = *at->mask; mask; mask &= mask - 1, at->next++) {
+            const unsigned code = at->codes[at->next / 2] >> at->next % 2 * 4 & 15;
+            lines[quad / 2 * CODE4_LINE_BYTES + (unsigned)__builtin_ctzll(mask)] |= (uint8_t)(code << quad % 2 * 4);
+        }
+}
+
+// The lines of a panel of the view wherever they are; with a bitmap they are expanded into `room` of code4_room_bytes.
+static inline const uint8_t *code4_panel_lines(const ck_code4_weights *w, size_t panel, void *room) {
+    if (!w->bitmap) return code4_panel_codes(w, panel);
+    const size_t packed = code4_packed_panel(&w->view, panel);
+    ck_code4_expand(w, packed, packed + 1, (uint8_t *)room);
+    return room;
+}
+
+static inline size_t code4_room_bytes(const ck_code4_weights *w) { return w->bitmap ? code4_panel_bytes(w->packed_k) : 0; }

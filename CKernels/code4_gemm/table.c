@@ -1,11 +1,11 @@
 // The variants of code4_gemm as a table.
-#include "ck_code4_gemm.h"
+#include "code4_gemm/code4_layout.h"
 #include "support/isa.h"
 
-size_t ck_code4_no_scratch(const ck_gemm_call *call, const ck_code4_weights *w) {
+// The scalar references': a panel of weights with a bitmap, expanded.
+size_t ck_code4_scalar_scratch(const ck_gemm_call *call, const ck_code4_weights *w) {
     (void)call;
-    (void)w;
-    return 0;
+    return code4_room_bytes(w);
 }
 
 #define CK_CODE4_GEMM(fn, type, isa, min_m, min_group, scratch)                                                                  \

@@ -40,6 +40,11 @@ CK_MODEL __m512 _mm512_setzero_ps(void) { return (__m512){0}; }
 CK_MODEL __m512i _mm512_setzero_si512(void) { return (__m512i){0}; }
 CK_MODEL __m512 _mm512_set1_ps(float value) { return (__m512){0} + value; }
 CK_MODEL __m512i _mm512_set1_epi32(int32_t value) { return (__m512i)((ck_i32x16){0} + value); }
+CK_MODEL __m512i _mm512_set1_epi64(int64_t value) { return (__m512i){0} + value; }
+CK_MODEL __m512i _mm512_setr_epi32(int a, int b, int c, int d, int e, int f, int g, int h, int i, int j, int k, int l, int m,
+                                   int n, int o, int p) {
+    return (__m512i)(ck_i32x16){a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p};
+}
 CK_MODEL __m512i _mm512_set1_epi16(int16_t value) { return (__m512i)((ck_u16x32){0} + (uint16_t)value); }
 CK_MODEL __m512i _mm512_set1_epi8(int8_t value) { return (__m512i)((ck_u8x64){0} + (uint8_t)value); }
 CK_MODEL __m256i _mm256_set1_epi16(int16_t value) { return (__m256i)((ck_u16x16){0} + (uint16_t)value); }
@@ -162,6 +167,17 @@ CK_MODEL __m512i _mm512_permutexvar_epi16(__m512i index, __m512i a) {
     __m512i lanes;
     ck_vector_model_permute16((uint16_t *)&lanes, (const uint16_t *)&index, (const uint16_t *)&a, 32);
     return lanes;
+}
+CK_MODEL __m512i _mm512_permutexvar_epi32(__m512i index, __m512i a) {
+    ck_u32x16 lanes;
+    for (unsigned i = 0; i < 16; i++) lanes[i] = ((ck_u32x16)a)[((ck_u32x16)index)[i] & 15];
+    return (__m512i)lanes;
+}
+// A byte of each qword of `a` from bit `control` on, round its end.
+CK_MODEL __m512i _mm512_multishift_epi64_epi8(__m512i control, __m512i a) {
+    __m512i bytes;
+    ck_vector_model_multishift((uint8_t *)&bytes, (const uint8_t *)&control, (const uint64_t *)&a);
+    return bytes;
 }
 CK_MODEL __m512i _mm512_maskz_permutex2var_epi16(__mmask32 mask, __m512i a, __m512i index, __m512i b) {
     const __m512i all = _mm512_permutex2var_epi16(a, index, b);

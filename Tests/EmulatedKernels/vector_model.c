@@ -15,6 +15,13 @@ void ck_vector_model_expand8(uint8_t target[64], const uint8_t source[64], uint6
     for (size_t i = 0, next = 0; i < 64; i++) target[i] = mask >> i & 1 ? source[next++] : 0;
 }
 
+void ck_vector_model_multishift(uint8_t target[64], const uint8_t control[64], const uint64_t source[8]) {
+    for (size_t i = 0; i < 64; i++) {
+        const unsigned shift = control[i] & 63;
+        target[i] = (uint8_t)(source[i / 8] >> shift | source[i / 8] << (-shift & 63));
+    }
+}
+
 void ck_vector_model_permute8(uint8_t target[64], const uint8_t index[64], const uint8_t table[64]) {
     for (size_t i = 0; i < 64; i++) target[i] = table[index[i] & 63];
 }

@@ -60,6 +60,14 @@ def packed_files():
         "codes": ("U8", 1, bytes([0x21, 0x83, 0x08, 0x0F]) + bytes(508)),
         "scales": ("F16", 2, struct.pack("<H", 0x3C00) + bytes(30)),
         "tensor_scale": ("F32", 4, struct.pack("<f", 1))})
+    # Codes 1, 0, 8, 15.
+    left_out = ("bitmap-razer-g128", 1, 4, 3, {
+        "codes": ("U8", 1, bytes([0x81, 0x0F]) + bytes(126)),
+        "bitmap": ("U64", 8, struct.pack("<Q", 0b1101) + bytes(120)),
+        "offsets": ("U64", 8, struct.pack("<QQ", 0, 3)),
+        "scales": ("F16", 2, struct.pack("<H", 0x3C01) + bytes(30)),
+        "tensor_scale": ("F32", 4, struct.pack("<f", 0.5)),
+        "special_values": ("F32", 4, struct.pack("<4f", 5, -5, 8, -8))})
     plain = ("plain-f32", 1, 2, 2, {"values": ("F32", 4, struct.pack("<ff", 1, 2))})
     yield "empty", packed({})
     yield "dense", packed({"w": dense})
@@ -67,6 +75,7 @@ def packed_files():
     yield "quantised", packed({"w": quantised})
     yield "razer", packed({"w": razer})
     yield "int4", packed({"w": halves})
+    yield "bitmap-razer", packed({"w": left_out})
     yield "all", packed({"d": dense, "s": sparse, "q": quantised, "p": plain}, {"model": "m"})
     huge = ("bitmap-bf16", 1 << 32, 1 << 31, 2, sparse[4])
     yield "huge", packed({"w": huge})

@@ -23,7 +23,7 @@ struct Code4Elements {
     let panels = ck_panels(kernelCase.n)
     // Blocks where they fit: outputs in whole panels, inputs in whole steps.
     let outputBlocks = random.isTrue(0.5) && kernelCase.n % 32 == 0 ? 2 : 1
-    let inputBlocks = random.isTrue(0.5) ? [3, 2].first { kernelCase.k % $0 == 0 } ?? 1 : 1
+    let inputBlocks = format.storesEveryElement && random.isTrue(0.5) ? [3, 2].first { kernelCase.k % $0 == 0 } ?? 1 : 1
     let keptK = kernelCase.k / inputBlocks
     let dropped = random.isTrue(0.5)
     let blockPanels = panels / outputBlocks + (dropped ? random.integer(0, 2) : 0)
@@ -36,7 +36,13 @@ struct Code4Elements {
     let exact = kernelCase.elements == .integers
     tensorScale = exact ? 1 : random.pick([1, 0.5, 0x1p-7])
     let extreme = kernelCase.elements == .extremes
-    codes = (0..<packedN * packedK).map { _ in UInt8(extreme ? random.pick([7, 8, 15]) : random.index(below: 16)) }
+    let fractions = format.storesEveryElement ? [1] : kernelCase.density.fractions(rows: packedN, &random)
+    let packedK = packedK
+    codes = (0..<packedN * packedK).map { at in
+      let fraction = fractions[at / packedK % fractions.count]
+      guard fraction == 1 || random.isTrue(fraction) else { return 0 }
+      return UInt8(extreme ? random.pick([7, 8, 15]) : random.index(below: 16))
+    }
     let groups = (packedK - 1) / code4.group + 1
     let type = code4.scale
     scales = (0..<packedN * groups).map { _ in Code4Elements.scale(type, exact: exact, &random) }

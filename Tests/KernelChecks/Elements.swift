@@ -125,7 +125,7 @@ struct Elements {
 
 extension KernelCase.Density {
   /// The fraction for each row; the list repeats when it is shorter.
-  fileprivate func fractions(rows: Int, _ random: inout Random) -> [Double] {
+  func fractions(rows: Int, _ random: inout Random) -> [Double] {
     switch self {
     case .all(let fraction): [fraction]
     case .ragged: (0..<rows).map { _ in random.pick([0, 0.02, 0.3, 1]) }

@@ -76,18 +76,21 @@ struct Operands {
     let place = kernelCase.guardPage
     var tables = elements.code4.tables
     let tableBytes = withUnsafeBytes(of: &tables) { Array($0) }
-    guard let codes = GuardedBuffer(byteCount: ck_code4_codes_bytes(n, k), guardPage: place),
+    guard let stored = StoredCodes(elements, guardPage: place),
       let scales = GuardedBuffer(byteCount: ck_code4_scales_bytes(n, k, group, type), guardPage: place),
       let constants = GuardedBuffer(copying: tableBytes, guardPage: place)
     else { return nil }
-    ck_code4_pack_codes(elements.codes, k, n, k, 0, ck_panels(n), codes.pointer(to: UInt8.self))
     let groups = (k - 1) / group + 1
     ck_code4_pack_scales(elements.scales, groups, n, k, group, type, 0, ck_panels(n), scales.base)
-    let buffers = [("codes", codes), ("scales", scales), ("tables", constants)]
+    let buffers =
+      [("codes", stored.codes), ("scales", scales), ("tables", constants)]
+      + [("bitmap", stored.bitmap), ("offsets", stored.offsets)].compactMap { name, buffer in buffer.map { (name, $0) } }
     for (_, buffer) in buffers { buffer.freeze() }
     return .code4(
       ck_code4_weights(
-        codes: codes.pointer(to: UInt8.self), scales: scales.base, tables: constants.pointer(to: ck_code4_tables.self),
+        codes: stored.codes.pointer(to: UInt8.self), bitmap: stored.bitmap.map { UnsafePointer($0.pointer(to: UInt64.self)) },
+        offsets: stored.offsets.map { UnsafePointer($0.pointer(to: UInt64.self)) }, scales: scales.base,
+        tables: constants.pointer(to: ck_code4_tables.self),
         scale_type: type, group: UInt32(group), tensor_scale: elements.tensorScale * elements.code4.unit, packed_k: k,
         view: elements.view),
       buffers: buffers)
@@ -170,6 +173,35 @@ struct Operands {
   func withCode4<Result>(_ body: (UnsafePointer<ck_code4_weights>) -> Result) -> Result? {
     guard case .code4(var code4, _) = weights else { return nil }
     return body(&code4)
+  }
+}
+
+/// The codes of 4-bit weights, all or those that are not 0 with their bitmap.
+private struct StoredCodes {
+  let codes: GuardedBuffer
+  let bitmap: GuardedBuffer?
+  let offsets: GuardedBuffer?
+
+  init?(_ elements: Code4Elements, guardPage place: KernelCase.Guard) {
+    let (n, k) = (elements.packedN, elements.packedK)
+    let panelCount = ck_panels(n)
+    if elements.format.storesEveryElement {
+      guard let codes = GuardedBuffer(byteCount: ck_code4_codes_bytes(n, k), guardPage: place) else { return nil }
+      ck_code4_pack_codes(elements.codes, k, n, k, 0, panelCount, codes.pointer(to: UInt8.self))
+      (self.codes, bitmap, offsets) = (codes, nil, nil)
+      return
+    }
+    var counts = [UInt64](repeating: 0, count: panelCount)
+    ck_bitmap_count(elements.codes, k, .CK_INT8, n, k, 0, panelCount, &counts)
+    let starts = counts.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1) }
+    guard let codes = GuardedBuffer(byteCount: ck_code4_stored_bytes(starts[panelCount]), guardPage: place),
+      let bitmap = GuardedBuffer(byteCount: ck_bitmap_bytes(n, k, .CK_INT8), guardPage: place),
+      let offsets = GuardedBuffer(copying: starts, guardPage: place)
+    else { return nil }
+    codes.pointer(to: UInt8.self).update(repeating: 0, count: codes.byteCount)
+    ck_code4_pack_stored(
+      elements.codes, k, n, k, 0, panelCount, starts, bitmap.pointer(to: UInt64.self), codes.pointer(to: UInt8.self))
+    (self.codes, self.bitmap, self.offsets) = (codes, bitmap, offsets)
   }
 }
 

@@ -115,6 +115,12 @@ import Testing
     #expect(
       bytes(.bitmapInt8, 16, 65, 64)
         == ["values": 128, "bitmap": 2 * 128, "offsets": 16, "row_scale": 64, "row_sum": 64, "bias": 64])
+    #expect(
+      bytes(.weights(.bitmapRazerG128), 17, 65, 129)
+        == [
+          "codes": 192, "bitmap": 2 * 2 * 128, "offsets": 24, "scales": 2 * 16 * 2, "tensor_scale": 4, "special_values": 16,
+          "bias": 68,
+        ])
     for format in PackedFormat.allCases {
       #expect(bytes(format, 0, 1, 0) == nil)
       #expect(bytes(format, 1, 0, 0) == nil)

@@ -42,6 +42,44 @@ import Testing
     #expect(back.rowScale.map { Array($0.bytes) } == weights.rowScale.map { Array($0.bytes) })
   }
 
+  /// Codes of two rows of 40, every third of them 0.
+  private static func bitmapCodes() throws -> Code4Weights {
+    let codes: [UInt8] = (UInt8(0)..<80).map { $0 % 3 == 0 ? 0 : 1 + $0 % 15 }
+    return try Code4Weights(packing: codes.span, scales: [0x3C01, 0x4002].span, format: .bitmapRazerG128, outputs: 2, inputs: 40)
+  }
+
+  @Test func codesUnderABitmapComeBack() throws {
+    let weights = try Self.bitmapCodes()
+    let tensor = try reopened(weights.packedTensor(named: "w"))
+    #expect(tensor.nonZeroCount == 53)
+    let back = try #require(try tensor.weights() as? Code4Weights)
+    #expect(back.unpacked().codes == weights.unpacked().codes)
+    #expect(back.dequantized() == weights.dequantized())
+  }
+
+  @Test(arguments: ["bitmap", "offsets"])
+  func aBitmapOfCodesThatContradictsItselfNeverReachesAKernel(part: String) throws {
+    let path = folder.file("w.safetensors")
+    try PackedFile.write([Self.bitmapCodes().packedTensor(named: "w")], to: path)
+    let whole = try readFile(path)
+    let extent = try #require(try SafetensorsHeaderTests.parse(whole)["w.\(part)"])
+    for bit in 0..<8 * extent.byteCount {
+      var damaged = whole
+      damaged[extent.offset + bit / 8] ^= 1 << (bit % 8)
+      let tensor = try #require(try PackedFileTests.open(damaged, verifying: .structure)["w"])
+      let error = #expect(throws: WeightFileError.self, "bit \(bit)") { try tensor.weights() }
+      #expect(error?.kind == "corruptTensor")
+    }
+  }
+
+  @Test func aCountOfCodesThatTheContentsDenyIsRefused() throws {
+    let honest = try Self.bitmapCodes().packedTensor(named: "w")
+    let lying = PackedTensor(name: "w", format: honest.format, rows: 2, columns: 40, nonZeroCount: 54, parts: honest.parts)
+    let tensor = try reopened(lying)
+    let error = #expect(throws: WeightFileError.self) { try tensor.weights() }
+    #expect(error?.kind == "corruptTensor")
+  }
+
   @Test func plainTensorsAreNoWeightsOfAKernel() throws {
     let tensor = try reopened(PackedFileTests.tensor("norm", .plainF32, rows: 1, columns: 4))
     let error = #expect(throws: WeightFileError.self) { try tensor.weights() }

@@ -5,7 +5,7 @@ internal import Testing
 
 private let formats = WeightFormat.allCases.filter { $0.operation == .code4GEMM }
 
-/// Codes and stored scales of every kind, scales between 1/8 and 2.
+/// Codes and stored scales of every kind, scales between 1/8 and 2; half of the codes 0 where zeros are left out.
 private struct RandomCodes {
   let format: WeightFormat
   let code4: Code4Format
@@ -16,7 +16,10 @@ private struct RandomCodes {
     self.format = format
     code4 = try #require(format.code4)
     var random = SeededGenerator(seed: UInt64(outputs * 1000 + inputs))
-    codes = (0..<outputs * inputs).map { _ in UInt8.random(in: 0...15, using: &random) }
+    codes = (0..<outputs * inputs).map { _ in
+      let code = UInt8.random(in: 0...15, using: &random)
+      return format.storesEveryElement || Bool.random(using: &random) ? code : 0
+    }
     let scale = code4.scale
     scales = (0..<outputs * ((inputs - 1) / code4.group + 1)).map { _ in
       let bits = UInt16.random(in: 0...UInt16.max, using: &random)
@@ -30,11 +33,12 @@ private struct RandomCodes {
   }
 
   func weights(
-    outputs: Int, inputs: Int, tensorScale: Float = 0.5, activations: ActivationType? = nil, bias: [Float]? = nil
+    outputs: Int, inputs: Int, tensorScale: Float = 0.5, activations: ActivationType? = nil, bias: [Float]? = nil,
+    on pool: ThreadPool? = nil
   ) throws -> Code4Weights {
     try Code4Weights(
       packing: codes.span, scales: scales.span, tensorScale: tensorScale, format: format, outputs: outputs, inputs: inputs,
-      activations: activations, bias: bias)
+      activations: activations, bias: bias, on: pool)
   }
 }
 
@@ -104,8 +108,8 @@ private struct RandomCodes {
 
   @Test func bitsPerWeight() throws {
     let expected: [WeightFormat: Double] = [
-      .razerG16: 4.5, .razerG32: 4.25, .razerG64: 4.25, .razerG128: 4.125, .fp4G32: 4.5, .fp4G128: 4.125, .nvfp4: 4.5,
-      .mxfp4: 4.25, .nf4G64: 4.25, .iq4NL: 4.5, .int4G32: 4.5, .int4G128: 4.125,
+      .razerG16: 4.5, .razerG32: 4.25, .razerG64: 4.25, .razerG128: 4.125, .bitmapRazerG128: 4.125, .fp4G32: 4.5,
+      .fp4G128: 4.125, .nvfp4: 4.5, .mxfp4: 4.25, .nf4G64: 4.25, .iq4NL: 4.5, .int4G32: 4.5, .int4G128: 4.125,
     ]
     for format in formats { #expect(format.code4?.bitsPerWeight == expected[format], "\(format)") }
   }
@@ -179,7 +183,90 @@ private struct Float16Bits {
     #expect(Array(weights.scales.bytes) == [0x21, 0x42] + [UInt8](repeating: 0, count: 62))
   }
 
+  /// The same codes under a bitmap.
+  @Test func theLayoutUnderABitmapIsTheDocumentedOne() throws {
+    let codes: [UInt8] = Array(1...10) + [0, 0, 0, 0, 15, 0, 0, 0, 0, 0]
+    let weights = try Code4Weights(
+      packing: codes.span, scales: [0x3C01, 0x3C02].span, format: .bitmapRazerG128, outputs: 2, inputs: 10)
+    #expect(Array(weights.codes.bytes) == [0x21, 0x43, 0x65, 0x87, 0x9F, 0x0A] + [UInt8](repeating: 0, count: 122))
+    #expect(numbers(weights.bitmap) == [0x0F, 0x1F, 0x03] + [UInt64](repeating: 0, count: 13))
+    #expect(numbers(weights.offsets) == [0, 11])
+    #expect(weights.storedCount == 11)
+  }
+
+  private func numbers(_ region: MemoryRegion?) -> [UInt64]? { region.map { Array($0.bytes.bindMemory(to: UInt64.self)) } }
+
+  /// Panels meet within a byte, which two threads then write.
+  @Test func threadsPackTheSameBytes() throws {
+    let (n, k) = (640, 33)
+    let pool = try ThreadPool(threads: 4, allowed: 64)
+    let random = try RandomCodes(.bitmapRazerG128, outputs: n, inputs: k)
+    let alone = try random.weights(outputs: n, inputs: k)
+    #expect(numbers(alone.offsets)?.contains { $0 % 2 == 1 } == true)
+    for _ in 0..<20 {
+      let together = try random.weights(outputs: n, inputs: k, on: pool)
+      #expect(Array(together.codes.bytes) == Array(alone.codes.bytes))
+      #expect(numbers(together.bitmap) == numbers(alone.bitmap))
+    }
+  }
+
+  @Test func aBitmapSharesOutItsBytesByWhatPanelsStore() throws {
+    let (n, k) = (64, 256)
+    // Every code of panel 0, none of panels 1 and 2, half of panel 3.
+    let codes = (0..<n * k).map { at in UInt8([1, 0, 0, at % 2][at / (16 * k)]) }
+    let scales = [UInt16](repeating: 0x3C00, count: n * 2)
+    let weights = try Code4Weights(packing: codes.span, scales: scales.span, format: .bitmapRazerG128, outputs: n, inputs: k)
+    let even = 16 * k / 8 + 16 * 2 * 2
+    #expect((0...4).map { weights.bytes(beforePanel: $0) - $0 * even } == [0, 2048, 2048, 2048, 3072])
+    #expect(weights.byteCount == 4 * even + 3072)
+    let view = try weights.prefix(outputs: 16, outputBlocks: 2, inputs: 128)
+    #expect((0...2).map { view.bytes(beforePanel: $0) - $0 * even / 2 } == [0, 1024, 1024])
+  }
+
+  @Test func refusesABitmapThatItsOffsetsDeny() throws {
+    let (n, k) = (40, 20)
+    let random = try RandomCodes(.bitmapRazerG128, outputs: n, inputs: k)
+    let whole = try random.weights(outputs: n, inputs: k)
+    let (bitmap, offsets) = (try #require(whole.bitmap), try #require(whole.offsets))
+    func packed(codes: MemoryRegion? = nil, bitmap: MemoryRegion?, offsets: MemoryRegion?) throws -> Code4Weights {
+      try Code4Weights(
+        packed: codes ?? whole.codes, bitmap: bitmap, offsets: offsets, scales: whole.scales, tensorScale: 1,
+        format: .bitmapRazerG128, outputs: n, inputs: k)
+    }
+    #expect(try packed(bitmap: bitmap, offsets: offsets).unpacked().codes == random.codes)
+    for bit in [0, 5, 64 * 16, 64 * 32 + 35] {
+      let damaged = try flipping(bit, of: bitmap)
+      let panel = bit / 64 / 16
+      #expect(throws: TesseraError.corruptWeights(format: "bitmap-razer-g128", panel: panel)) {
+        try packed(bitmap: damaged, offsets: offsets)
+      }
+    }
+    #expect(throws: TesseraError.corruptWeights(format: "bitmap-razer-g128", panel: 0)) {
+      try packed(bitmap: bitmap, offsets: flipping(64, of: offsets))
+    }
+    #expect(throws: TesseraError.corruptWeights(format: "bitmap-razer-g128", panel: 3)) {
+      try packed(bitmap: bitmap, offsets: flipping(64 * 3 + 40, of: offsets))
+    }
+    #expect(throws: TesseraError.sizeMismatch(what: "bitmap and offsets", expected: 384, got: 0)) {
+      try packed(bitmap: bitmap, offsets: nil)
+    }
+    let short = MemoryRegion(base: whole.codes.base, byteCount: whole.codes.byteCount - 64, keeping: whole.codes)
+    #expect(
+      throws: TesseraError.sizeMismatch(what: "bytes of codes", expected: whole.codes.byteCount, got: whole.codes.byteCount - 64)
+    ) { try packed(codes: short, bitmap: bitmap, offsets: offsets) }
+  }
+
+  private func flipping(_ bit: Int, of region: MemoryRegion) throws(TesseraError) -> MemoryRegion {
+    try MemoryRegion(byteCount: region.byteCount) { target in
+      target.copyMemory(from: region.bytes)
+      target[bit / 8] ^= 1 << (bit % 8)
+    }
+  }
+
   @Test func sizes() throws {
+    for (count, bytes) in [(0, 64), (1, 128), (128, 128), (129, 192)] as [(UInt64, Int)] {
+      #expect(ck_code4_stored_bytes(count) == bytes, "\(count)")
+    }
     for (n, k, bytes) in [(1, 1, 512), (16, 64, 512), (17, 65, 2048), (14336, 4096, 14336 * 4096 / 2)] {
       #expect(ck_code4_codes_bytes(n, k) == bytes, "\(n) x \(k)")
     }
@@ -269,6 +356,11 @@ private struct Prefix: Sendable, CustomTestStringConvertible {
     let inputs = (0..<k).filter { $0 % blockK < keptK }
     for activations in format.activations {
       let whole = try random.weights(outputs: n, inputs: k, activations: activations, bias: bias)
+      if prefix.inputBlocks > 1, !format.storesEveryElement {
+        let refusal = TesseraError.invalidPrefix(what: "inputs", kept: keptK, blocks: prefix.inputBlocks, packed: k)
+        #expect(throws: refusal) { try whole.prefix(inputs: prefix.inputs, inputBlocks: prefix.inputBlocks) }
+        continue
+      }
       let view = try whole.prefix(
         outputs: prefix.outputs, outputBlocks: prefix.outputBlocks, inputs: prefix.inputs, inputBlocks: prefix.inputBlocks)
       #expect(view.outputs == outputs.count)

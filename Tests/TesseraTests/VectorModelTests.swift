@@ -40,6 +40,16 @@ import Testing
     #expect(bytes == (0..<64).map { [7: 1, 63: 2][$0] ?? 0 })
   }
 
+  @Test func multishiftTakesBytesAtAnyBit() {
+    let source = (0..<8).map { 0x8000_0000_0000_0321 + UInt64($0) << 32 }
+    let controls: [UInt8] = [0, 4, 8, 32, 28, 60, 63, 64 + 4]
+    var bytes = [UInt8](repeating: 9, count: 64)
+    ck_vector_model_multishift(&bytes, (0..<64).map { controls[$0 % 8] }, source)
+    for (qword, got) in (0..<8).map({ ($0, Array(bytes[8 * $0..<8 * $0 + 8])) }) {
+      #expect(got == [0x21, 0x32, 0x03, UInt8(qword), UInt8(qword << 4), 0x18, 0x43, 0x32], "\(qword)")
+    }
+  }
+
   @Test func maskedMovesTouchActiveElementsAlone() {
     var target = [UInt16](repeating: 0xAAAA, count: 3)
     ck_vector_model_move(&target, [1, 2, 3] as [UInt16], 2, 0b101)

@@ -63,15 +63,21 @@ struct SourceMatrix {
   /// Packs the matrix. In a 4-bit format a matrix of a file is quantised, each weight to the nearest code; for a random one the
   /// codes are as good when they are random themselves.
   func packed(_ choice: PackingChoice, seed: UInt64, on executor: Executor) throws(BenchError) -> any CopyableWeights {
-    guard choice.format.code4 == nil || tensor == nil else { return try quantized(choice, on: executor.pool) }
+    guard choice.format.code4 == nil || tensor == nil else { return try quantized(choice, seed: seed, on: executor) }
     return try attempt { () throws(TesseraError) in try packedUnquantized(choice, seed: seed, on: executor) }
   }
 
-  private func quantized(_ choice: PackingChoice, on pool: ThreadPool) throws(BenchError) -> Code4Weights {
-    let matrix = try attempt { () throws(CompressionError) in
-      try Code4Quantizer(choice.format).quantize(values.span, outputs: shape.outputs, inputs: shape.inputs, on: pool)
+  private func quantized(
+    _ choice: PackingChoice, seed: UInt64, on executor: Executor
+  ) throws(BenchError) -> Code4Weights {
+    let kept = try attempt { () throws(TesseraError) in
+      if let sparsity = choice.sparsity { try pruned(sparsity, seed: seed, on: executor) } else { self }
     }
-    return try attempt { () throws(TesseraError) in try matrix.packed(activations: choice.activations, on: pool) }
+    let matrix = try attempt { () throws(CompressionError) in
+      try Code4Quantizer(choice.format).quantize(
+        kept.values.span, outputs: shape.outputs, inputs: shape.inputs, on: executor.pool)
+    }
+    return try attempt { () throws(TesseraError) in try matrix.packed(activations: choice.activations, on: executor.pool) }
   }
 
   private func packedUnquantized(
@@ -89,16 +95,6 @@ struct SourceMatrix {
       return try BitmapWeights(quantizing: sparse.values.span, outputs: outputs, inputs: inputs, on: pool)
     default:
       return try Code4Weights(random: choice, shape: shape, seed: seed, on: pool)
-    }
-  }
-}
-
-extension WeightFormat {
-  /// Whether the format leaves out zeros, so that sparsity changes its size.
-  var isSparse: Bool {
-    switch self {
-    case .bitmapBF16, .bitmapInt8: true
-    default: false
     }
   }
 }

@@ -130,9 +130,11 @@ extension BitmapWeights: CopyableWeights {
 
 extension Code4Weights: CopyableWeights {
   init(copy parts: [MemoryRegion], of original: Code4Weights) throws(TesseraError) {
+    let hasBitmap = parts.count > 2
     try self.init(
-      packed: parts[0], scales: parts[1], tensorScale: original.tensorScale, format: original.format, outputs: original.outputs,
-      inputs: original.inputs, activations: original.activations)
+      packed: parts[0], bitmap: hasBitmap ? parts[1] : nil, offsets: hasBitmap ? parts[2] : nil, scales: parts[hasBitmap ? 3 : 1],
+      tensorScale: original.tensorScale, format: original.format, outputs: original.outputs, inputs: original.inputs,
+      activations: original.activations)
   }
 
   func dequantized(panels: Range<Int>) -> [Double] {
@@ -142,7 +144,7 @@ extension Code4Weights: CopyableWeights {
 }
 
 extension Code4Weights {
-  /// Random codes, scales and selectors, all of them usable.
+  /// Random codes, scales and selectors, all of them usable; with a sparsity that fraction of the codes is 0, and no other.
   init(random choice: PackingChoice, shape: Shape, seed: UInt64, on pool: ThreadPool) throws(TesseraError) {
     guard let code4 = choice.format.code4 else { preconditionFailure("\(choice.format) is no 4-bit format") }
     let groups = code4.groups(inputs: shape.inputs)
@@ -154,7 +156,7 @@ extension Code4Weights {
         pool.run(parts: shape.outputs) { row, _ in
           var generator = SplitMix64(seed: seed, stream: row)
           for column in 0..<shape.inputs {
-            codes[row * shape.inputs + column] = UInt8(truncatingIfNeeded: generator.next() >> 60)
+            codes[row * shape.inputs + column] = generator.code(sparsity: choice.sparsity)
           }
           for group in 0..<groups { scales[row * groups + group] = code4.scale.random(&generator) }
         }
@@ -163,6 +165,13 @@ extension Code4Weights {
     try self.init(
       packing: codes.span, scales: scales.span, tensorScale: 0.01, format: choice.format, outputs: shape.outputs,
       inputs: shape.inputs, activations: choice.activations, on: pool)
+  }
+}
+
+extension SplitMix64 {
+  fileprivate mutating func code(sparsity: Double?) -> UInt8 {
+    guard let sparsity else { return UInt8(truncatingIfNeeded: next() >> 60) }
+    return unit() < sparsity ? 0 : UInt8(1 + next() % 15)
   }
 }
 

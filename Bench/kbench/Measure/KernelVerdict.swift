@@ -65,10 +65,13 @@ enum KernelVerdict {
     y.withUnsafeMutableBytes { y in
       x.scales.withUnsafeBufferPointer { scales in
         guard let target = y.baseAddress else { return }
-        let call = ck_gemm_call(
-          m: rows, n: weights.outputs, k: weights.inputs, x: x.region.base, x_stride: x.stride, x_scale: scales.baseAddress,
-          bias: nil, y: target, y_stride: weights.outputs, y_type: .CK_F32)
-        weights.run(scalar, GEMMCall(call), panels: panel..<panel + 1, scratch: nil)
+        let call = GEMMCall(
+          ck_gemm_call(
+            m: rows, n: weights.outputs, k: weights.inputs, x: x.region.base, x_stride: x.stride, x_scale: scales.baseAddress,
+            bias: nil, y: target, y_stride: weights.outputs, y_type: .CK_F32))
+        withUnsafeTemporaryAllocation(byteCount: max(1, weights.scratchByteCount(scalar, call)), alignment: 64) { scratch in
+          weights.run(scalar, call, panels: panel..<panel + 1, scratch: scratch.baseAddress)
+        }
       }
     }
     return y

@@ -219,6 +219,7 @@ extension WeightFormat {
     case .bf16: 1
     case .bitmapBF16: 1 - sparsity + 1.0 / 16
     case .bitmapInt8: (1 - sparsity) / 2 + 1.0 / 16
+    case .bitmapRazerG128: (0.125 + 1 + 4 * (1 - sparsity)) / 16
     default: (code4?.bitsPerWeight ?? 16) / 16
     }
   }

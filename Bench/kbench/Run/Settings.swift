@@ -26,7 +26,7 @@ struct Settings {
   /// The formats of the wanted operations, each at every sparsity that makes a difference to it, for every type of activations.
   var packings: [PackingChoice] {
     formats.filter { operations.contains(BenchOperation($0.operation)) }.flatMap { format in
-      let sparsities: [Double?] = format.isSparse ? sparsities : [nil]
+      let sparsities: [Double?] = format.storesEveryElement ? [nil] : sparsities
       return format.activations.filter { format.activations.count == 1 || activations.contains($0) }.flatMap { activations in
         sparsities.map { PackingChoice(format: format, activations: activations, sparsity: $0) }
       }

@@ -51,7 +51,7 @@ public struct PackedPart: Sendable, Equatable {
 
 extension PackedFormat {
   /// Whether every element is stored, so that the count of stored values is rows x columns.
-  public var storesEveryElement: Bool { weightFormat?.operation != .bitmapGEMM }
+  public var storesEveryElement: Bool { weightFormat?.storesEveryElement ?? true }
 
   /// The parts of a matrix in the order of the file, with their exact sizes: the one size formula for packer, writer and reader.
   /// - Returns: nil when a size is not positive, does not fit, or when no such matrix can have that many stored values.
@@ -79,7 +79,7 @@ extension PackedFormat {
         + [PackedPart("row_scale", .f32, count: rows), PackedPart("row_sum", .i32, count: rows)]
     case .weights(let format):
       guard let code4 = format.code4 else { return nil }
-      parts = PackedFormat.code4Parts(rows, columns, code4)
+      parts = PackedFormat.code4Parts(rows, columns, code4, storedCount: storesEveryElement ? nil : nonZeroCount)
     case .plainBF16:
       parts = [PackedPart("values", .bf16, count: elements)]
     case .plainF32:
@@ -99,10 +99,22 @@ extension PackedFormat {
     ]
   }
 
-  private static func code4Parts(_ rows: Int, _ columns: Int, _ format: Code4Format) -> [PackedPart?] {
+  /// - Parameter storedCount: nil without a bitmap.
+  private static func code4Parts(
+    _ rows: Int, _ columns: Int, _ format: Code4Format, storedCount: Int?
+  ) -> [PackedPart?] {
     let scaleBytes = ck_code4_scales_bytes(rows, columns, format.group, format.scale.cType)
-    let parts = [
-      PackedPart("codes", .u8, byteCount: ck_code4_codes_bytes(rows, columns)),
+    var parts: [PackedPart?] = []
+    if let storedCount {
+      parts = [
+        PackedPart("codes", .u8, byteCount: ck_code4_stored_bytes(UInt64(storedCount))),
+        PackedPart("bitmap", .u64, byteCount: ck_bitmap_bytes(rows, columns, .CK_INT8)),
+        PackedPart("offsets", .u64, count: (rows - 1) / Int(CK_PANEL_ROWS) + 2),
+      ]
+    } else {
+      parts = [PackedPart("codes", .u8, byteCount: ck_code4_codes_bytes(rows, columns))]
+    }
+    parts += [
       PackedPart("scales", format.scale.byteCount == 1 ? .u8 : .f16, byteCount: scaleBytes),
       PackedPart("tensor_scale", .f32, count: 1),
     ]

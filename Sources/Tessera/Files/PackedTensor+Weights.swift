@@ -52,7 +52,8 @@ extension Code4Weights {
   /// format's kernels read.
   ///
   /// This is where the contents of a file are checked before a kernel sees them: every scale must be finite, special values
-  /// usable; one pass over the scales.
+  /// usable, set bits as many as offsets and count say, and none beyond the matrix (rules C1, C2, B1 and B2 of Docs/Formats.md);
+  /// one pass over scales and bitmap.
   /// - Throws: `unsupportedType` for another format, `corruptTensor`.
   public init(_ tensor: PackedTensor) throws(WeightFileError) {
     let formats = WeightFormat.allCases.filter { $0.operation == .code4GEMM }
@@ -63,20 +64,25 @@ extension Code4Weights {
     let specialValues = tensor.parts["special_values"].map { part in
       (0..<4).map { part.bytes.loadUnaligned(fromByteOffset: $0 * 4, as: Float.self) }
     }
-    self = try tensor.checkingContents { () throws(TesseraError) in
+    let weights = try tensor.checkingContents { () throws(TesseraError) in
       try Code4Weights(
-        packed: codes, scales: scales, tensorScale: tensorScale, format: format, outputs: tensor.rows, inputs: tensor.columns,
-        specialValues: specialValues, bias: tensor.parts["bias"])
+        packed: codes, bitmap: tensor.parts["bitmap"], offsets: tensor.parts["offsets"], scales: scales, tensorScale: tensorScale,
+        format: format, outputs: tensor.rows, inputs: tensor.columns, specialValues: specialValues, bias: tensor.parts["bias"])
     }
+    guard weights.storedCount == tensor.nonZeroCount else {
+      throw tensor.corrupt("\(weights.storedCount) codes are stored, its description says \(tensor.nonZeroCount)")
+    }
+    self = weights
   }
 
   /// The packed weights under a name, ready to be written. A prefix has to be made whole by `compacted` first.
   public func packedTensor(named name: String) -> PackedTensor {
     precondition(isWhole, "\(outputs) x \(inputs) is a prefix of \(packedOutputs) x \(packedInputs) packed weights")
     return PackedTensor(
-      name: name, format: .weights(format), rows: outputs, columns: inputs, nonZeroCount: outputs * inputs,
+      name: name, format: .weights(format), rows: outputs, columns: inputs, nonZeroCount: storedCount,
       parts: [
-        "codes": codes, "scales": scales, "tensor_scale": tensorScaleRegion, "special_values": specialValuesRegion, "bias": bias,
+        "codes": codes, "bitmap": bitmap, "offsets": offsets, "scales": scales, "tensor_scale": tensorScaleRegion,
+        "special_values": specialValuesRegion, "bias": bias,
       ].compactMapValues(\.self))
   }
 }

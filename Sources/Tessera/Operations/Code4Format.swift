@@ -55,7 +55,7 @@ public struct Code4Format: Sendable, Hashable {
     case .razerG16: self = .razer(16, .e3m3Selector)
     case .razerG32: self = .razer(32, .e3m3Selector)
     case .razerG64: self = .razer(64, .f16Selector)
-    case .razerG128: self = .razer(128, .f16Selector)
+    case .razerG128, .bitmapRazerG128: self = .razer(128, .f16Selector)
     case .fp4G32: self.init(group: 32, scale: .f16, values: Code4Format.fp4)
     case .fp4G128: self.init(group: 128, scale: .f16, values: Code4Format.fp4)
     case .nvfp4: self.init(group: 16, scale: .e4m3, values: Code4Format.fp4)
@@ -78,7 +78,7 @@ public struct Code4Format: Sendable, Hashable {
     return Code4Format(group: group, scale: scale, values: values, specialValues: filled)
   }
 
-  /// Bits of codes and scales per weight.
+  /// Bits of codes and scales per weight, every code stored.
   public var bitsPerWeight: Double { 4 + Double(scale.byteCount * 8) / Double(group) }
 
   /// What kernels count in: halves for FP4, whose values then are integers.

@@ -11,7 +11,8 @@ extension Code4Weights {
   ///   - outputBlocks: how many equal blocks the packed outputs fall into. With more than one their size is a multiple of 16.
   ///   - inputs: how many inputs of each block to keep; nil keeps all.
   ///   - inputBlocks: how many equal blocks the packed inputs fall into. With more than one their size is a multiple of 64.
-  /// - Throws: `invalidPrefix` when the blocks do not divide the matrix or the prefix is empty or does not fit.
+  /// - Throws: `invalidPrefix` when the blocks do not divide the matrix, the prefix is empty or does not fit, or a bitmap format
+  ///   is to have several blocks of inputs.
   public func prefix(
     outputs: Int? = nil, outputBlocks: Int = 1, inputs: Int? = nil, inputBlocks: Int = 1
   ) throws(TesseraError) -> Code4Weights {
@@ -19,6 +20,10 @@ extension Code4Weights {
       "outputs", outputs, of: outputBlocks, packed: packedOutputs, multiple: Int(CK_PANEL_ROWS), keptMultiple: 16)
     let (blockInputs, keptInputs) = try checkPrefix(
       "inputs", inputs, of: inputBlocks, packed: packedInputs, multiple: 64, keptMultiple: 1)
+    // Stored codes are found by counting those before them: there is no way to the second block.
+    guard format.storesEveryElement || inputBlocks == 1 else {
+      throw .invalidPrefix(what: "inputs", kept: keptInputs, blocks: inputBlocks, packed: packedInputs)
+    }
     let view = ck_code4_view(
       block_panels: ck_panels(blockOutputs), kept_panels: ck_panels(keptOutputs), block_k: blockInputs, kept_k: keptInputs)
     return Code4Weights(
@@ -68,8 +73,7 @@ extension Code4Weights {
     let panels = ck_panels(packedOutputs)
     let allCodes = [UInt8](unsafeUninitializedCapacity: packedOutputs * packedInputs) { target, count in
       guard let base = target.baseAddress else { return }
-      ck_code4_unpack_codes(
-        codes.base.assumingMemoryBound(to: UInt8.self), packedOutputs, packedInputs, 0, panels, base, packedInputs)
+      withLines { ck_code4_unpack_codes($0, packedOutputs, packedInputs, 0, panels, base, packedInputs) }
       count = packedOutputs * packedInputs
     }
     let allScales = [UInt16](unsafeUninitializedCapacity: packedOutputs * groups) { target, count in
@@ -79,6 +83,17 @@ extension Code4Weights {
       count = packedOutputs * groups
     }
     return (allCodes, allScales)
+  }
+
+  /// Calls `body` with the codes as they lie without a bitmap.
+  private func withLines(_ body: (UnsafePointer<UInt8>) -> Void) {
+    guard bitmap != nil else { return body(codes.base.assumingMemoryBound(to: UInt8.self)) }
+    let byteCount = ck_code4_codes_bytes(packedOutputs, packedInputs)
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: byteCount) { lines in
+      guard let base = lines.baseAddress else { return }
+      withUnsafePointer(to: cWeights) { ck_code4_expand($0, 0, ck_panels(packedOutputs), base) }
+      body(base)
+    }
   }
 
   private func checkPrefix(

@@ -1,7 +1,7 @@
 package import CKernels
 
 /// A weight matrix of 4-bit codes with a scale for every group of them, in panels of 16 rows (layout: ck_code4_gemm.h,
-/// Docs/Formats.md): RaZeR (arXiv 2501.04052) and its relatives.
+/// Docs/Formats.md): RaZeR (arXiv 2501.04052) and its relatives. In the bitmap formats the codes of zeros are left out.
 ///
 /// One packed copy serves every kernel, both types of activations, and every prefix: `prefix` gives a view that shares the
 /// memory.
@@ -16,8 +16,12 @@ public struct Code4Weights: PackedWeights {
   /// What rows of x become before they are multiplied.
   public let activations: ActivationType
   public let bias: MemoryRegion?
-  /// Two codes a byte.
+  /// Two codes a byte; in the bitmap formats those that are not 0, then at least 64 bytes of zeros.
   public let codes: MemoryRegion
+  /// The bitmap formats only: which codes are stored.
+  public let bitmap: MemoryRegion?
+  /// The bitmap formats only: for each packed panel the index of its first stored code, then the number of all, as UInt64.
+  public let offsets: MemoryRegion?
   /// A scale for each group, 1 or 2 bytes.
   public let scales: MemoryRegion
   /// The outputs and inputs of the matrix that was packed, of which this may be a prefix.
@@ -27,22 +31,46 @@ public struct Code4Weights: PackedWeights {
   private let constants: MemoryRegion
   let view: ck_code4_view
 
-  /// Takes over panels that are packed already, as a mapped file holds them, and checks that every scale is finite.
-  /// - Throws: `invalidShape`, `sizeMismatch`, `corruptWeights` with the first panel that has a scale that is not finite, or
-  ///   panel 0 when the tensor's is not; `invalidSpecialValues`, `unsupportedActivations`, `outOfMemory`.
+  /// Takes over panels that are packed already, as a mapped file holds them, and checks that every scale is finite and that a
+  /// bitmap agrees with its offsets.
+  /// - Parameters:
+  ///   - bitmap: for the bitmap formats, and for no other.
+  ///   - offsets: likewise.
+  /// - Throws: `invalidShape`, `sizeMismatch`, `corruptWeights` with the first panel that has a scale that is not finite or a
+  ///   bitmap that is wrong, or panel 0 when the tensor's scale is not finite; `invalidSpecialValues`, `unsupportedActivations`,
+  ///   `outOfMemory`.
   public init(
-    packed codes: MemoryRegion, scales: MemoryRegion, tensorScale: Float, format: WeightFormat, outputs: Int, inputs: Int,
-    specialValues: [Float]? = nil, activations: ActivationType? = nil, bias: MemoryRegion? = nil
+    packed codes: MemoryRegion, bitmap: MemoryRegion? = nil, offsets: MemoryRegion? = nil, scales: MemoryRegion,
+    tensorScale: Float, format: WeightFormat, outputs: Int, inputs: Int, specialValues: [Float]? = nil,
+    activations: ActivationType? = nil, bias: MemoryRegion? = nil
   ) throws(TesseraError) {
     let (code4, activations) = try Code4Weights.meaning(of: format, specialValues, activations)
     try checkShape("4-bit weights", rows: outputs, columns: inputs)
-    try checkPart("codes", codes, byteCount: ck_code4_codes_bytes(outputs, inputs))
+    try Code4Weights.check(codes: codes, bitmap: bitmap, offsets: offsets, format: format, outputs: outputs, inputs: inputs)
     try checkPart("scales", scales, byteCount: ck_code4_scales_bytes(outputs, inputs, code4.group, code4.scale.cType))
     if let bias { try checkPart("bias", bias, byteCount: outputs * 4) }
     try self.init(
-      unchecked: codes, scales: scales, tensorScale: tensorScale, format: format, code4: code4, outputs: outputs, inputs: inputs,
-      activations: activations, bias: bias)
-    try checkScales()
+      unchecked: codes, bitmap: bitmap, offsets: offsets, scales: scales, tensorScale: tensorScale, format: format, code4: code4,
+      outputs: outputs, inputs: inputs, activations: activations, bias: bias)
+    try checkContents()
+  }
+
+  private static func check(
+    codes: MemoryRegion, bitmap: MemoryRegion?, offsets: MemoryRegion?, format: WeightFormat, outputs: Int, inputs: Int
+  ) throws(TesseraError) {
+    if format.storesEveryElement {
+      precondition(bitmap == nil && offsets == nil, "\(format) has no bitmap")
+      return try checkPart("codes", codes, byteCount: ck_code4_codes_bytes(outputs, inputs))
+    }
+    let bitmapBytes = ck_bitmap_bytes(outputs, inputs, .CK_INT8)
+    guard let bitmap, let offsets else { throw .sizeMismatch(what: "bitmap and offsets", expected: bitmapBytes, got: 0) }
+    try checkPart("bitmap", bitmap, byteCount: bitmapBytes)
+    try checkPart("offsets", offsets, byteCount: (ck_panels(outputs) + 1) * 8)
+    let count = offsets.base.assumingMemoryBound(to: UInt64.self)[ck_panels(outputs)]
+    guard count <= UInt64(outputs) * UInt64(inputs) else {
+      throw .corruptWeights(format: format.rawValue, panel: ck_panels(outputs))
+    }
+    try checkPart("codes", codes, byteCount: ck_code4_stored_bytes(count))
   }
 
   /// What a format stands for with these choices.
@@ -58,8 +86,8 @@ public struct Code4Weights: PackedWeights {
 
   /// Parts of the right sizes, whose contents have yet to be written or checked.
   init(
-    unchecked codes: MemoryRegion, scales: MemoryRegion, tensorScale: Float, format: WeightFormat, code4: Code4Format,
-    outputs: Int, inputs: Int, activations: ActivationType, bias: MemoryRegion?
+    unchecked codes: MemoryRegion, bitmap: MemoryRegion?, offsets: MemoryRegion?, scales: MemoryRegion, tensorScale: Float,
+    format: WeightFormat, code4: Code4Format, outputs: Int, inputs: Int, activations: ActivationType, bias: MemoryRegion?
   ) throws(TesseraError) {
     self.outputs = outputs
     self.inputs = inputs
@@ -69,6 +97,8 @@ public struct Code4Weights: PackedWeights {
     self.activations = activations
     self.bias = bias
     self.codes = codes
+    self.bitmap = bitmap
+    self.offsets = offsets
     self.scales = scales
     packedOutputs = outputs
     packedInputs = inputs
@@ -79,7 +109,7 @@ public struct Code4Weights: PackedWeights {
   }
 
   /// What kernels rely on.
-  func checkScales() throws(TesseraError) {
+  func checkContents() throws(TesseraError) {
     guard tensorScale.isFinite else { throw .corruptWeights(format: format.rawValue, panel: 0) }
     var badPanel = 0
     let status = withUnsafePointer(to: cWeights) { ck_code4_validate($0, packedOutputs, packedInputs, &badPanel) }
@@ -98,6 +128,8 @@ public struct Code4Weights: PackedWeights {
     self.activations = activations
     self.bias = bias
     codes = whole.codes
+    bitmap = whole.bitmap
+    offsets = whole.offsets
     scales = whole.scales
     packedOutputs = whole.packedOutputs
     packedInputs = whole.packedInputs
@@ -113,17 +145,34 @@ public struct Code4Weights: PackedWeights {
     return Code4Weights(self, outputs: outputs, inputs: inputs, view: view, activations: activations, bias: bias)
   }
 
-  public var byteCount: Int { panelByteCount * panelCount }
+  /// The number of stored codes.
+  public var storedCount: Int { cOffsets.map { Int($0[ck_panels(packedOutputs)]) } ?? packedOutputs * packedInputs }
 
-  public func bytes(beforePanel panel: Int) -> Int { panelByteCount * panel }
+  public var byteCount: Int { bytes(beforePanel: panelCount) }
 
-  // What kernels read of a panel: started steps of codes, and the scales of their groups.
+  public func bytes(beforePanel panel: Int) -> Int { panelByteCount * panel + storedBytes(beforePanel: panel) }
+
+  // What kernels read of a panel: started steps of codes, or of the bitmap, and the scales of their groups.
   private var panelByteCount: Int {
     let blocks = inputs / view.kept_k
-    let lines = (view.kept_k + 7) / 8
+    let lineBytes = (view.kept_k + 7) / 8 * (bitmap == nil ? 64 : 16)
     let groups = ck_code4_groups(view.kept_k, code4.group)
-    return blocks * (lines * 64 + groups * Int(CK_PANEL_ROWS) * code4.scale.byteCount)
+    return blocks * (lineBytes + groups * Int(CK_PANEL_ROWS) * code4.scale.byteCount)
   }
+
+  // With a bitmap, the codes. Of a prefix of the inputs a kernel reads about the same share of them.
+  private func storedBytes(beforePanel panel: Int) -> Int {
+    guard let cOffsets else { return 0 }
+    let (kept, block) = (view.kept_panels, view.block_panels)
+    var count: UInt64 = 0
+    for first in stride(from: 0, to: panel, by: kept) {
+      let packed = first / kept * block
+      count += cOffsets[packed + min(kept, panel - first)] - cOffsets[packed]
+    }
+    return inputs == packedInputs ? Int(count + 1) / 2 : Int(Double(count) / 2 * Double(inputs) / Double(packedInputs))
+  }
+
+  private var cOffsets: UnsafePointer<UInt64>? { offsets?.base.assumingMemoryBound(to: UInt64.self) }
 
   public var activationLayout: ActivationLayout {
     ActivationLayout(
@@ -161,7 +210,8 @@ public struct Code4Weights: PackedWeights {
 
   package var cWeights: ck_code4_weights {
     ck_code4_weights(
-      codes: codes.base.assumingMemoryBound(to: UInt8.self), scales: scales.base,
+      codes: codes.base.assumingMemoryBound(to: UInt8.self), bitmap: bitmap?.base.assumingMemoryBound(to: UInt64.self),
+      offsets: cOffsets, scales: scales.base,
       tables: constants.base.assumingMemoryBound(to: ck_code4_tables.self), scale_type: code4.scale.cType,
       group: UInt32(code4.group), tensor_scale: tensorScale * code4.unit, packed_k: packedInputs, view: view)
   }

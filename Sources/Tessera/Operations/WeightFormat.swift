@@ -14,6 +14,8 @@ public enum WeightFormat: String, Sendable, CaseIterable, Codable, CustomStringC
   case razerG64 = "razer-g64"
   /// RaZeR, groups of 128, fp16 scales that hold the selector: 4.125 bits per weight.
   case razerG128 = "razer-g128"
+  /// `razerG128` with a bit per weight, the codes of zeros left out: 1.125 + 4 (1 - sparsity) bits per weight.
+  case bitmapRazerG128 = "bitmap-razer-g128"
   /// FP4 (E2M1), groups of 32, fp16 scales: 4.5 bits per weight.
   case fp4G32 = "fp4-g32"
   /// FP4, groups of 128, fp16 scales: 4.125 bits per weight.
@@ -39,7 +41,8 @@ public enum WeightFormat: String, Sendable, CaseIterable, Codable, CustomStringC
     switch self {
     case .bf16: .denseGEMM
     case .bitmapBF16, .bitmapInt8: .bitmapGEMM
-    case .razerG16, .razerG32, .razerG64, .razerG128, .fp4G32, .fp4G128, .nvfp4, .mxfp4, .nf4G64, .iq4NL, .int4G32, .int4G128:
+    case .razerG16, .razerG32, .razerG64, .razerG128, .bitmapRazerG128, .fp4G32, .fp4G128, .nvfp4, .mxfp4, .nf4G64, .iq4NL,
+      .int4G32, .int4G128:
       .code4GEMM
     }
   }
@@ -50,6 +53,14 @@ public enum WeightFormat: String, Sendable, CaseIterable, Codable, CustomStringC
     case .bf16, .bitmapBF16: [.bfloat16]
     case .bitmapInt8: [.int8]
     default: code4?.hasIntegerValues == true ? [.bfloat16, .int8] : [.bfloat16]
+    }
+  }
+
+  /// Whether every element is stored, zeros too; otherwise the size depends on how many there are.
+  public var storesEveryElement: Bool {
+    switch self {
+    case .bitmapBF16, .bitmapInt8, .bitmapRazerG128: false
+    default: true
     }
   }
 

@@ -51,5 +51,19 @@ extension BitmapWeights {
 
 extension Code4Weights {
   /// Nothing for a prefix: its panels lie as those of the whole, which another call may read.
-  public var parts: [WeightPart] { isWhole ? [evenPart(codes), evenPart(scales)] : [] }
+  public var parts: [WeightPart] {
+    guard isWhole else { return [] }
+    guard let bitmap, let offsets else { return [evenPart(codes), evenPart(scales)] }
+    let last = panelCount
+    let codesEnd = codes.byteCount
+    return [
+      // A byte that two panels share belongs to the second, the zeros behind the codes to the last panel, as does the last offset.
+      WeightPart(region: codes) { panel in
+        panel == last ? codesEnd : Int(offsets.base.assumingMemoryBound(to: UInt64.self)[panel] / 2)
+      },
+      evenPart(bitmap),
+      WeightPart(region: offsets) { ($0 == last ? last + 1 : $0) * MemoryLayout<UInt64>.stride },
+      evenPart(scales),
+    ]
+  }
 }

@@ -18,6 +18,9 @@ void ck_vector_model_expand8(uint8_t target[_Nonnull 64], const uint8_t source[_
 void ck_vector_model_permute8(uint8_t target[_Nonnull 64], const uint8_t index[_Nonnull 64], const uint8_t table[_Nonnull 64]);
 void ck_vector_model_permute16(uint16_t target[_Nonnull 32], const uint16_t index[_Nonnull 32], const uint16_t *table,
                                unsigned entries);
+// VPMULTISHIFTQB: byte i is the 8 bits of its qword of `source` from bit control[i] on, round the end.
+void ck_vector_model_multishift(uint8_t target[_Nonnull 64], const uint8_t control[_Nonnull 64],
+                                const uint64_t source[_Nonnull 8]);
 // VCVTPH2PS, exact.
 void ck_vector_model_f16(float target[_Nonnull 16], const uint16_t source[_Nonnull 16]);
 // VCMPPS with any of its 32 predicates.
