@@ -3,7 +3,8 @@
 
     python3 Bench/results/page.py Bench/results/NAME.json... > Bench/results/NAME.md
 
-Each report keeps its own section; nothing is averaged over reports.
+Each report keeps its own section; nothing is averaged over reports. A.json+B.json makes one section of two reports that were
+taken one after the other.
 """
 
 import json
@@ -14,9 +15,12 @@ LARGE, TALL, SMALL, SQUARE = (14336, 4096), (4096, 14336), (1024, 4096), (4096, 
 
 
 class Report:
-    def __init__(self, path):
-        content = json.loads(pathlib.Path(path).read_text())
-        self.path, self.machine, self.rows = pathlib.Path(path).name, content["machine"], content["results"]
+    def __init__(self, paths):
+        contents = [json.loads(pathlib.Path(path).read_text()) for path in paths.split("+")]
+        self.paths = [pathlib.Path(path).name for path in paths.split("+")]
+        self.path, self.machine = self.paths[0], contents[0]["machine"]
+        self.commands = [content["machine"].get("command") for content in contents]
+        self.rows = [row for content in contents for row in content["results"]]
 
     def find(self, fmt, shape, m, sparsity=None, op=None, x=None):
         """The fastest row of a format (with rows of x of that type), or None."""
@@ -93,11 +97,13 @@ def section(report):
     machine = report.machine
     description = machine.get("description", {})
     print(f"## {description.get('model', report.path)}, {report.rows[0]['threads'] if report.rows else '?'} threads\n")
-    for key in ("date", "command", "commandLine", "revision", "build", "compiler"):
+    for key in ("date", "implementation", "version", "revision", "build", "compiler"):
         if machine.get(key):
-            value = machine[key] if isinstance(machine[key], str) else " ".join(map(str, machine[key]))
-            print(f"- {key}: `{value}`")
-    print(f"- report: [{report.path}]({report.path})\n")
+            print(f"- {key}: `{machine[key]}`")
+    for path, command in zip(report.paths, report.commands):
+        command = " ".join(command) if isinstance(command, list) else command
+        print(f"- report: [{path}]({path})" + (f", `{command}`" if command else ""))
+    print()
     rows = [goal for goal in goals(report) if goal[2] is not None]
     if rows:
         print("| goal | wanted | reached | |\n|---|---|---|---|")
@@ -113,8 +119,8 @@ def section(report):
         speedup = row.get("speedup_vs_dense_bf16")
         print(
             f"| {row['op']} | {row['format']} | {sparsity} | {row.get('activations') or '-'} | {row['isa']} "
-            f"| {row['shape']} | {row['m'] or '-'} | {1e6 * row['seconds_median']:.1f} | {number(row.get('gbps'), 1)} | {number(row.get('roofline_fraction'))} "
-            f"| {number(speedup)} |"
+            f"| {row['shape']} | {row['m'] or '-'} | {1e6 * row['seconds_median']:.1f} | {number(row.get('gbps'), 1)} "
+            f"| {number(row.get('roofline_fraction'))} | {number(speedup)} |"
         )
     print()
 
