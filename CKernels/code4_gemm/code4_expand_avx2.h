@@ -12,12 +12,12 @@
         CODE4_NIBBLE(mask, 5) | CODE4_NIBBLE(mask, 6) | CODE4_NIBBLE(mask, 7)
 static const uint64_t code4_nibbles[256] = {MASKS_256(CODE4_NIBBLES)};
 
-// The next codes, one in each of the bytes that 8 bits of a mask name.
-CK_INLINE uint64_t code4_expand_8(const uint8_t *codes, uint64_t *next, uint64_t mask) {
+// The codes from bit `at` of the sequence on, one in each of the bytes that 8 bits of a mask name.
+CK_INLINE uint64_t code4_expand_8(const uint8_t *codes, uint64_t *at, uint8_t mask) {
     uint64_t nibbles;
-    memcpy(&nibbles, codes + *next / 2, sizeof nibbles);
-    nibbles >>= *next % 2 * 4;
-    *next += (uint64_t)__builtin_popcountll(mask);
+    memcpy(&nibbles, codes + *at / 8, sizeof nibbles);
+    nibbles >>= *at % 8;
+    *at += 4 * (uint64_t)__builtin_popcount(mask);
     return _pdep_u64(nibbles, code4_nibbles[mask]);
 }
 
@@ -32,20 +32,24 @@ CK_INLINE void code4_open_lines(code4_lines *lines, const ck_code4_weights *w, s
     if (w->bitmap) lines->stored = code4_stored_of(w, code4_packed_panel(&w->view, panel));
 }
 
+// Not inlined, so that weights without a bitmap pay a branch and no register.
 static __attribute__((noinline)) const uint8_t *code4_expand_next(code4_lines *lines) {
-    code4_stored *const at = &lines->stored;
-    for (uint8_t *line = lines->room; line < lines->room + CODE4_STEP_BYTES; line += CODE4_LINE_BYTES, at->mask += 2) {
-        uint64_t low = at->next, high = low + (uint64_t)__builtin_popcountll(at->mask[0]);
-        at->next = high + (uint64_t)__builtin_popcountll(at->mask[1]);
-        _mm_prefetch((const char *)(at->codes + low / 2) + CK_PREFETCH_BYTES, _MM_HINT_T0);
-        _mm_prefetch((const char *)at->mask + CK_PREFETCH_BYTES, _MM_HINT_T0);
+    const uint8_t *const codes = lines->stored.codes, *masks = (const uint8_t *)lines->stored.mask;
+    uint64_t next = 4 * lines->stored.next;
+    for (uint8_t *line = lines->room; line < lines->room + CODE4_STEP_BYTES; line += CODE4_LINE_BYTES, masks += 16) {
+        uint64_t low = next, high = low + 4 * (uint64_t)__builtin_popcountll(lines->stored.mask[0]);
+        next = high + 4 * (uint64_t)__builtin_popcountll(lines->stored.mask[1]);
+        lines->stored.mask += 2;
+        _mm_prefetch((const char *)codes + low / 8 + CK_PREFETCH_BYTES, _MM_HINT_T0);
+        _mm_prefetch((const char *)masks + CK_PREFETCH_BYTES, _MM_HINT_T0);
         CK_UNROLL
         for (unsigned part = 0; part < 8; part++) {
-            const uint64_t eight = code4_expand_8(at->codes, &low, at->mask[0] >> 8 * part & 255) |
-                                   code4_expand_8(at->codes, &high, at->mask[1] >> 8 * part & 255) << 4;
+            const uint64_t low_codes = code4_expand_8(codes, &low, masks[part]);
+            const uint64_t eight = low_codes | code4_expand_8(codes, &high, masks[8 + part]) << 4;
             memcpy(line + 8 * part, &eight, sizeof eight);
         }
     }
+    lines->stored.next = next / 4;
     return lines->room;
 }
 

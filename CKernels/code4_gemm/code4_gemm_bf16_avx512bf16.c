@@ -88,8 +88,8 @@ CK_INLINE void add_group(const decoder *d, cursor *at, const uint8_t *const code
     }
 }
 
-// `panels` panels against `rows` rows of x from m0 on. `expanded` says that weights are looked up already, `bitmap` that codes are
-// expanded first, a run at a time.
+// `panels` panels against `rows` rows of x from m0 on. `expanded` says that weights are looked up already, `bitmap` that codes
+// are expanded first, a run at a time.
 CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_code4_weights *w, const decoder *decoder, size_t panel, size_t m0,
                           cursor at, int rows, int panels, int expanded, int bitmap) {
     const code4_scales *const s = &decoder->scales;

@@ -22,7 +22,7 @@ echo 'module CKernels { umbrella "../../CKernels/include" export * }' > "$work/m
 for source in $(find CKernels -name '*.c'); do
   object=$work/objects/$(echo "$source" | tr / _).o
   case $source in
-    *_pack.c | CKernels/checksum/* | CKernels/support/*) instrument="-O1 -fsanitize=address,fuzzer-no-link" ;;
+    *_pack.c | *_stored.c | CKernels/checksum/* | CKernels/support/*) instrument="-O1 -fsanitize=address,fuzzer-no-link" ;;
     *) instrument=-O0 ;;
   esac
   if [ ! "$object" -nt "$source" ]; then

@@ -230,12 +230,49 @@ static void check_bitmap(ck_pool *pool, const problem *p, ck_type type) {
     free(row_sum);
 }
 
-// Codes that mean -8 ... 7, with scales of 1 and selectors that name equal tables.
+static void run_code4(ck_pool *pool, const problem *p, const ck_code4_weights *weights) {
+    size_t count;
+    const ck_code4_gemm_variant *variants = ck_code4_gemm_variants(&count);
+    for (size_t i = 0; i < count; i++) {
+        if (variants[i].min_group > weights->group || variants[i].isa & ~ck_isa_detect()) continue;
+        const ck_type type = variants[i].x_type;
+        ck_gemm_call call = make_padded_call(p, type, ck_code4_padded(p->k), type == CK_BF16);
+        const job j = {.weights = weights, .variant = variants + i, .scratch_bytes = variants[i].scratch_bytes(&call, weights)};
+        run_job(pool, p, &call, j, code4_panel, variants[i].name);
+        free_call(&call);
+    }
+}
+
+// `weights` with their codes under a bitmap instead; `w` has the codes, `dense` what the packer without a bitmap makes of them.
+static void check_stored(ck_pool *pool, const problem *p, ck_code4_weights weights, const uint8_t *w, const uint8_t *dense) {
+    const size_t panels = ck_panels(p->n), bytes = ck_code4_codes_bytes(p->n, p->k);
+    uint64_t *offsets = allocate((panels + 1) * sizeof *offsets);
+    ck_bitmap_count(w, p->k, CK_INT8, p->n, p->k, 0, panels, offsets + 1);
+    for (size_t panel = 0; panel < panels; panel++) offsets[panel + 1] += offsets[panel];
+    uint64_t *bitmap = allocate(ck_bitmap_bytes(p->n, p->k, CK_INT8));
+    uint8_t *codes = allocate(ck_code4_stored_bytes(offsets[panels])), *back = allocate(bytes);
+    ck_code4_pack_stored(w, p->k, p->n, p->k, 0, panels, offsets, bitmap, codes);
+    weights.codes = codes;
+    weights.bitmap = bitmap;
+    weights.offsets = offsets;
+    size_t bad_panel;
+    if (ck_code4_validate(&weights, p->n, p->k, &bad_panel) != CK_OK) fail("validating stored codes", p->n, p->k, p->m);
+    ck_code4_expand(&weights, 0, panels, back);
+    if (memcmp(dense, back, bytes)) fail("expanding stored codes", p->n, p->k, p->m);
+    run_code4(pool, p, &weights);
+    free(offsets);
+    free(bitmap);
+    free(codes);
+    free(back);
+}
+
+// Codes that mean 0 ... 7, -8 ... -1, with scales of 1 and selectors that name equal tables: all stored, and under a bitmap.
 static void check_code4(ck_pool *pool, const problem *p, ck_scale_type scale_type, uint32_t group) {
     static ck_code4_tables tables;
     for (size_t i = 0; i < 64; i++) {
-        tables.values[i / 16][i % 16] = bf16_of((int)(i % 16) - 8);
-        tables.integers[i / 16][i % 16] = (int8_t)((int)(i % 16) - 8);
+        const int value = i % 16 < 8 ? (int)(i % 16) : (int)(i % 16) - 16;
+        tables.values[i / 16][i % 16] = bf16_of(value);
+        tables.integers[i / 16][i % 16] = (int8_t)value;
         tables.scale_values[i] = bf16_of(1);
     }
     const size_t panels = ck_panels(p->n), groups = (p->k + group - 1) / group;
@@ -243,7 +280,7 @@ static void check_code4(ck_pool *pool, const problem *p, ck_scale_type scale_typ
     uint8_t *codes = allocate(ck_code4_codes_bytes(p->n, p->k));
     uint16_t *scales = allocate(p->n * groups * sizeof *scales);
     void *packed_scales = allocate(ck_code4_scales_bytes(p->n, p->k, group, scale_type));
-    for (size_t i = 0; i < p->n * p->k; i++) w[i] = (uint8_t)(p->w[i] + 8);
+    for (size_t i = 0; i < p->n * p->k; i++) w[i] = (uint8_t)p->w[i] & 15;
     for (size_t i = 0; i < p->n * groups; i++)
         scales[i] = scale_type == CK_SCALE_INDEX ? (uint16_t)(next_random() & 255) : (uint16_t)(0x3C00 | (next_random() & 3));
     ck_code4_pack_codes(w, p->k, p->n, p->k, 0, panels, codes);
@@ -259,16 +296,8 @@ static void check_code4(ck_pool *pool, const problem *p, ck_scale_type scale_typ
                                       .tensor_scale = 1,
                                       .packed_k = p->k,
                                       .view = {panels, panels, p->k, p->k}};
-    size_t count;
-    const ck_code4_gemm_variant *variants = ck_code4_gemm_variants(&count);
-    for (size_t i = 0; i < count; i++) {
-        if (variants[i].min_group > group || variants[i].isa & ~ck_isa_detect()) continue;
-        const ck_type type = variants[i].x_type;
-        ck_gemm_call call = make_padded_call(p, type, ck_code4_padded(p->k), type == CK_BF16);
-        const job j = {.weights = &weights, .variant = variants + i, .scratch_bytes = variants[i].scratch_bytes(&call, &weights)};
-        run_job(pool, p, &call, j, code4_panel, variants[i].name);
-        free_call(&call);
-    }
+    run_code4(pool, p, &weights);
+    check_stored(pool, p, weights, w, codes);
     free(w);
     free(back);
     free(codes);

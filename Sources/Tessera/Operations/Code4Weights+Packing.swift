@@ -11,8 +11,8 @@ extension Code4Weights {
   ///   - bias: `outputs` numbers or nil.
   ///   - pool: whose threads pack, each the panels that it will read; best the executor's own. nil leaves it to the calling
   ///     thread. The bytes are the same.
-  /// - Throws: `invalidShape`, `sizeMismatch`, `corruptWeights` when a scale is not finite or a code above 15 breaks a bitmap, `invalidSpecialValues`,
-  ///   `unsupportedActivations`, `outOfMemory`.
+  /// - Throws: `invalidShape`, `sizeMismatch`, `corruptWeights` when a scale is not finite or a code above 15 breaks a bitmap,
+  ///   `invalidSpecialValues`, `unsupportedActivations`, `outOfMemory`.
   public init(
     packing codes: Span<UInt8>, scales: Span<UInt16>, tensorScale: Float = 1, format: WeightFormat, outputs: Int, inputs: Int,
     specialValues: [Float]? = nil, activations: ActivationType? = nil, bias: [Float]? = nil, on pool: ThreadPool? = nil
