@@ -22,17 +22,17 @@ CK_INLINE uint64_t code4_expand_8(const uint8_t *codes, uint64_t *at, uint8_t ma
 }
 
 typedef struct {
-    const uint8_t *codes;  // the panel's, or NULL with a bitmap
+    const uint8_t *codes;  // without a bitmap the panel's
     code4_stored stored;
     _Alignas(32) uint8_t room[CODE4_STEP_BYTES];
 } code4_lines;
 
-CK_INLINE void code4_open_lines(code4_lines *lines, const ck_code4_weights *w, size_t panel) {
-    lines->codes = w->bitmap ? NULL : code4_panel_codes(w, panel);
-    if (w->bitmap) lines->stored = code4_stored_of(w, code4_packed_panel(&w->view, panel));
+CK_INLINE void code4_open_lines(code4_lines *lines, const ck_code4_weights *w, size_t panel, int bitmap) {
+    if (bitmap) lines->stored = code4_stored_of(w, code4_packed_panel(&w->view, panel));
+    else lines->codes = code4_panel_codes(w, panel);
 }
 
-// Not inlined, so that weights without a bitmap pay a branch and no register.
+// Not inlined: every count of rows calls it.
 static __attribute__((noinline)) const uint8_t *code4_expand_next(code4_lines *lines) {
     const uint8_t *const codes = lines->stored.codes, *masks = (const uint8_t *)lines->stored.mask;
     uint64_t next = 4 * lines->stored.next;
@@ -54,6 +54,6 @@ static __attribute__((noinline)) const uint8_t *code4_expand_next(code4_lines *l
 }
 
 // A packed step's lines; with a bitmap the next one's.
-CK_INLINE const uint8_t *code4_step_lines(code4_lines *lines, size_t step) {
-    return __builtin_expect(lines->codes != NULL, 1) ? lines->codes + step * CODE4_STEP_BYTES : code4_expand_next(lines);
+CK_INLINE const uint8_t *code4_step_lines(code4_lines *lines, size_t step, int bitmap) {
+    return bitmap ? code4_expand_next(lines) : lines->codes + step * CODE4_STEP_BYTES;
 }

@@ -151,14 +151,14 @@ CK_INLINE void add_codes(const decoder *d, const uint8_t *codes, const code4_gro
 
 // A panel against one row of x.
 CK_INLINE void panel_row(const ck_gemm_call *call, const ck_code4_weights *w, const decoder *d, size_t panel, const float *x,
-                         int has_specials) {
+                         int has_specials, int bitmap) {
     const uint8_t *const panel_scales = code4_panel_scales(w, panel);
     code4_lines panel_lines;
-    code4_open_lines(&panel_lines, w, panel);
+    code4_open_lines(&panel_lines, w, panel, bitmap);
     const size_t groups = code4_step_groups(w), lines = 2 * code4_group_units(w);
     __m256 acc[2][PARTS] = {{_mm256_setzero_ps(), _mm256_setzero_ps()}, {_mm256_setzero_ps(), _mm256_setzero_ps()}};
     for (code4_walk walk = code4_walk_of(call, w); code4_next(&walk, w);) {
-        const uint8_t *codes = code4_step_lines(&panel_lines, walk.step);
+        const uint8_t *codes = code4_step_lines(&panel_lines, walk.step, bitmap);
         const uint8_t *scales = code4_step_scales(&walk, &d->scales, panel_scales);
         for (size_t g = 0; g < groups; g++, scales += d->scales.bytes) {
             const code4_group group = code4_group_of(&d->scales, scales);
@@ -208,15 +208,15 @@ CK_INLINE void add_group(decoded *group, const float *x, size_t row_elements, si
 
 // A panel against all rows of x; `acc` is theirs.
 CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_code4_weights *w, const decoder *d, size_t panel, const float *x,
-                          __m256 (*acc)[2][PARTS], int has_specials) {
+                          __m256 (*acc)[2][PARTS], int has_specials, int bitmap) {
     const uint8_t *const panel_scales = code4_panel_scales(w, panel);
     code4_lines panel_lines;
-    code4_open_lines(&panel_lines, w, panel);
+    code4_open_lines(&panel_lines, w, panel, bitmap);
     const size_t groups = code4_step_groups(w), lines = 2 * code4_group_units(w);
     const size_t row_elements = ck_code4_x_elements(call->k, &w->view);
     memset(acc, 0, call->m * sizeof *acc);
     for (code4_walk walk = code4_walk_of(call, w); code4_next(&walk, w);) {
-        const uint8_t *codes = code4_step_lines(&panel_lines, walk.step);
+        const uint8_t *codes = code4_step_lines(&panel_lines, walk.step, bitmap);
         const uint8_t *scales = code4_step_scales(&walk, &d->scales, panel_scales);
         for (size_t g = 0; g < groups; g++, codes += lines * CODE4_LINE_BYTES, scales += d->scales.bytes) {
             decoded group;
@@ -251,10 +251,15 @@ void ck_code4_gemm_bf16_avx2(const ck_gemm_call *call, const ck_code4_weights *w
     for (size_t m = 0; m < call->m; m++)
         widen_x((const uint16_t *)((const char *)call->x + m * call->x_stride), row_elements, x + m * row_elements);
     for (size_t panel = panel_begin; panel < panel_end; panel++) {
-        if (call->m == 1 && d.has_specials) panel_row(call, w, &d, panel, x, 1);
-        else if (call->m == 1) panel_row(call, w, &d, panel, x, 0);
-        else if (d.has_specials) panel_rows(call, w, &d, panel, x, acc, 1);
-        else panel_rows(call, w, &d, panel, x, acc, 0);
+        if (call->m == 1) {
+            if (w->bitmap) panel_row(call, w, &d, panel, x, 1, 1);
+            else if (d.has_specials) panel_row(call, w, &d, panel, x, 1, 0);
+            else panel_row(call, w, &d, panel, x, 0, 0);
+        } else {
+            if (w->bitmap) panel_rows(call, w, &d, panel, x, acc, 1, 1);
+            else if (d.has_specials) panel_rows(call, w, &d, panel, x, acc, 1, 0);
+            else panel_rows(call, w, &d, panel, x, acc, 0, 0);
+        }
     }
 }
 

@@ -25,7 +25,7 @@ enum {
     MARK = 0x80,  // in the place of entry 8: its top bit is set, which no other narrow entry has, and is the mask of a blend
 };
 
-// PLAIN: one narrow table. SPECIAL: narrow tables. WIDE: any.
+// PLAIN: one narrow table. SPECIAL: narrow tables; with a bitmap one too, to compile less. WIDE: any.
 typedef enum { PLAIN, SPECIAL, WIDE } mode;
 
 typedef struct {
@@ -36,7 +36,7 @@ typedef struct {
 } decoder;
 
 static mode mode_of(const ck_code4_weights *w) {
-    mode mode = PLAIN;
+    mode mode = w->bitmap ? SPECIAL : PLAIN;
     for (unsigned table = 0; table < code4_table_count(w->scale_type); table++) {
         const int8_t *const integers = w->tables->integers[table];
         for (unsigned i = 0; i < 16; i++)
@@ -132,16 +132,16 @@ CK_INLINE void add_codes(const decoder *d, const uint8_t *codes, const code4_gro
 
 // A panel against `rows` rows of x from m0 on.
 CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_code4_weights *w, const decoder *d, size_t panel, size_t m0,
-                          cursor at, int rows, mode mode) {
+                          cursor at, int rows, mode mode, int bitmap) {
     const uint8_t *const panel_scales = code4_panel_scales(w, panel);
     code4_lines panel_lines;
-    code4_open_lines(&panel_lines, w, panel);
+    code4_open_lines(&panel_lines, w, panel, bitmap);
     const size_t groups = code4_step_groups(w), units = code4_group_units(w);
     __m256 acc[ROWS][2];
     CK_UNROLL
     for (int m = 0; m < rows; m++) acc[m][0] = acc[m][1] = _mm256_setzero_ps();
     for (code4_walk walk = code4_walk_of(call, w); code4_next(&walk, w);) {
-        const uint8_t *codes = code4_step_lines(&panel_lines, walk.step);
+        const uint8_t *codes = code4_step_lines(&panel_lines, walk.step, bitmap);
         const uint8_t *scales = code4_step_scales(&walk, &d->scales, panel_scales);
         for (size_t g = 0; g < groups; g++, codes += units * CODE4_UNIT_BYTES, scales += d->scales.bytes) {
             const code4_group group = code4_group_of(&d->scales, scales);
@@ -159,9 +159,9 @@ CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_code4_weights *w, c
 
 // A panel against all rows of x.
 CK_INLINE void panel_all(const ck_gemm_call *call, const ck_code4_weights *w, const decoder *d, size_t panel, cursor at,
-                         mode mode) {
+                         mode mode, int bitmap) {
     for (size_t m = 0; m < call->m; m += ROWS, at.x += ROWS * at.x_stride, at.sums += ROWS * at.row_sums) {
-#define CK_CALL(R) panel_rows(call, w, d, panel, m, at, R, mode)
+#define CK_CALL(R) panel_rows(call, w, d, panel, m, at, R, mode, bitmap)
         CK_FOR_ROWS_8((call->m - m < ROWS ? call->m - m : ROWS), CK_CALL)
 #undef CK_CALL
     }
@@ -193,9 +193,15 @@ void ck_code4_gemm_int8_avx2(const ck_gemm_call *call, const ck_code4_weights *w
     for (size_t m = 0; m < call->m; m++)
         sum_x(call, w, d.offset, (const int8_t *)call->x + m * call->x_stride, (int32_t *)scratch + m * start.row_sums);
     for (size_t panel = panel_begin; panel < panel_end; panel++) switch (d.mode) {
-        case PLAIN: panel_all(call, w, &d, panel, start, PLAIN); break;
-        case SPECIAL: panel_all(call, w, &d, panel, start, SPECIAL); break;
-        case WIDE: panel_all(call, w, &d, panel, start, WIDE); break;
+        case PLAIN: panel_all(call, w, &d, panel, start, PLAIN, 0); break;
+        case SPECIAL:
+            if (w->bitmap) panel_all(call, w, &d, panel, start, SPECIAL, 1);
+            else panel_all(call, w, &d, panel, start, SPECIAL, 0);
+            break;
+        case WIDE:
+            if (w->bitmap) panel_all(call, w, &d, panel, start, WIDE, 1);
+            else panel_all(call, w, &d, panel, start, WIDE, 0);
+            break;
         }
 }
 
