@@ -1,22 +1,20 @@
 #!/bin/sh
 # Builds the C peers against the libraries that are there, and says which are missing.
 #
-#   Bench/peers/build.sh [--onednn PREFIX] [--ggml PREFIX] [--ggml-source FOLDER] [--onednn-source FOLDER] [--out FOLDER]
+#   Bench/peers/build.sh [--onednn PREFIX] [--ggml PREFIX] [--out FOLDER]
 #
-# A PREFIX holds include/ and lib/ (or lib64/). A source FOLDER is built first, for this machine: that is the fair way to
-# measure ggml, whose instruction sets are chosen when it is built. Without a prefix oneDNN is looked for with pkg-config.
+# A PREFIX, where a library was installed, holds include/ and lib/ (or lib64/). Install ggml from a build for this machine: its
+# instruction sets are chosen when it is built. Without a prefix oneDNN is looked for with pkg-config.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 out=$here/../../.build_peers
-onednn= ggml= onednn_source= ggml_source=
+onednn= ggml=
 while [ $# -gt 0 ]; do
     [ $# -gt 1 ] || { echo "build.sh: $1 needs a value" >&2; exit 2; }
     case $1 in
     --onednn) onednn=$2 ;;
     --ggml) ggml=$2 ;;
-    --onednn-source) onednn_source=$2 ;;
-    --ggml-source) ggml_source=$2 ;;
     --out) out=$2 ;;
     *) echo "build.sh: $1: no such option" >&2; exit 2 ;;
     esac
@@ -26,26 +24,6 @@ mkdir -p "$out"
 out=$(cd "$out" && pwd)
 compiler=${CC:-cc}
 command -v "$compiler" >/dev/null || { echo "build.sh: no C compiler ($compiler)" >&2; exit 1; }
-
-jobs=$(getconf _NPROCESSORS_ONLN)
-cmake_install() { # source, prefix, options
-    command -v cmake >/dev/null || { echo "build.sh: cmake is needed to build $1" >&2; exit 1; }
-    source=$1 prefix=$2
-    shift 2
-    cmake -S "$source" -B "$prefix/build" -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$prefix" "$@"
-    cmake --build "$prefix/build" -j "$jobs"
-    cmake --install "$prefix/build"
-}
-
-if [ -n "$ggml_source" ]; then
-    ggml=$out/ggml
-    cmake_install "$ggml_source" "$ggml" -DGGML_NATIVE=ON -DGGML_BUILD_TESTS=OFF -DGGML_BUILD_EXAMPLES=OFF
-fi
-if [ -n "$onednn_source" ]; then
-    onednn=$out/onednn
-    cmake_install "$onednn_source" "$onednn" -DONEDNN_BUILD_TESTS=OFF -DONEDNN_BUILD_EXAMPLES=OFF -DONEDNN_BUILD_GRAPH=OFF \
-        -DONEDNN_ENABLE_WORKLOAD=INFERENCE "-DONEDNN_ENABLE_PRIMITIVE=MATMUL;REORDER" -DONEDNN_EXPERIMENTAL_SPARSE=ON
-fi
 
 libraries() { # prefix -> linker options for its lib folder
     for folder in "$1/lib64" "$1/lib"; do
