@@ -8,12 +8,13 @@ public import Tessera
 ///   - features: A variant that needs more is not run and is named in the report.
 ///   - seed: The same seed gives the same cases, however many of the random ones time allows.
 ///   - rounds: Random cases for each variant after its sweep.
+///   - every: Of the sweep and of the rounds, one in so many cases, others with another seed: for slow builds.
 ///   - timeLimit: When given, random cases go on until it is used up, shared equally, whatever `rounds` says.
 ///   - modelFault: Asked after every call, on its thread: what an emulated machine would have faulted on.
 ///   - progress: Called before each case.
 public func runKernelChecks(
   of variants: [KernelVariant] = KernelVariant.all, operations: [Operation] = Operation.allCases,
-  features: InstructionSet = .detect(), seed: UInt64, rounds: Int = 100, timeLimit: Duration? = nil,
+  features: InstructionSet = .detect(), seed: UInt64, rounds: Int = 100, every: Int = 1, timeLimit: Duration? = nil,
   modelFault: @escaping @Sendable () -> String? = { nil }, progress: (KernelCheckProgress) -> Void = { _ in }
 ) -> KernelCheckReport {
   let wanted = variants.filter { operations.contains($0.operation) }
@@ -31,9 +32,12 @@ public func runKernelChecks(
       result.add(kernelCase, outcome(of: kernelCase, on: variant, pools: pools, modelFault: modelFault))
     }
     let start = clock.now
-    for kernelCase in KernelCase.sweep(of: variant, seed: seed) { check(kernelCase) }
+    for (number, kernelCase) in KernelCase.sweep(of: variant, seed: seed).enumerated()
+    where (UInt64(number) &+ seed) % UInt64(every) == 0 {
+      check(kernelCase)
+    }
     var round = 0
-    while timeLimit.map({ clock.now - start < $0 / runnable.count }) ?? (round < rounds) {
+    while timeLimit.map({ clock.now - start < $0 / runnable.count }) ?? (round < rounds / every) {
       check(.random(of: variant, seed: seed &+ UInt64(round)))
       round += 1
     }

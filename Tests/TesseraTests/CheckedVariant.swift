@@ -46,7 +46,8 @@ struct CheckedVariant: Sendable, CustomTestStringConvertible {
   /// Runs the checks that `kbench --check` runs, and notes that they ran.
   func runChecks(seed: UInt64) -> KernelCheckReport {
     let report = runKernelChecks(
-      of: [variant], features: variant.instructionSets, seed: seed, rounds: 40, modelFault: CheckedVariant.modelFault)
+      of: [variant], features: variant.instructionSets, seed: seed, rounds: 40, every: checkEvery,
+      modelFault: CheckedVariant.modelFault)
     for result in report.variants { Coverage.note(result, isEmulated: isEmulated) }
     return report
   }
@@ -76,6 +77,13 @@ enum Coverage {
     return true
   }()
 }
+
+/// `TESSERA_CHECK_EVERY=3` runs a third of the kernel checks, another third with another seed.
+let checkEvery: Int = {
+  guard let text = getenv("TESSERA_CHECK_EVERY").map({ String(cString: $0) }) else { return 1 }
+  guard let every = Int(text), every > 0 else { preconditionFailure("TESSERA_CHECK_EVERY=\(text) is no number above 0") }
+  return every
+}()
 
 /// Different in every run; `TESSERA_SEED` repeats one.
 let checkSeed: UInt64 = {
