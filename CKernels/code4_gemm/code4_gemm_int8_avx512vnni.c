@@ -185,7 +185,7 @@ void ck_code4_gemm_int8_avx512vnni(const ck_gemm_call *call, const ck_code4_weig
     if (call->m <= FEW_ROWS) {
         const cursor at = {(const char *)call->x, call->x_stride, sums};
         for (; panel + CODE4_PANELS <= panel_end; panel += CODE4_PANELS) {
-            if (call->m == 1 && w->group == 16) {
+            if (call->m == 1 && w->group == 16 && !w->bitmap) {
                 panel_rows(call, w, &d, panel, 0, at, 1, CODE4_PANELS, 1, 0);
                 continue;
             }

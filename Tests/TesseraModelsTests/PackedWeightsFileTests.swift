@@ -59,17 +59,7 @@ import Testing
 
   @Test(arguments: ["bitmap", "offsets"])
   func aBitmapOfCodesThatContradictsItselfNeverReachesAKernel(part: String) throws {
-    let path = folder.file("w.safetensors")
-    try PackedFile.write([Self.bitmapCodes().packedTensor(named: "w")], to: path)
-    let whole = try readFile(path)
-    let extent = try #require(try SafetensorsHeaderTests.parse(whole)["w.\(part)"])
-    for bit in 0..<8 * extent.byteCount {
-      var damaged = whole
-      damaged[extent.offset + bit / 8] ^= 1 << (bit % 8)
-      let tensor = try #require(try PackedFileTests.open(damaged, verifying: .structure)["w"])
-      let error = #expect(throws: WeightFileError.self, "bit \(bit)") { try tensor.weights() }
-      #expect(error?.kind == "corruptTensor")
-    }
+    try expectEveryFlippedBitIsRefused(of: part, in: Self.bitmapCodes().packedTensor(named: "w"))
   }
 
   @Test func aCountOfCodesThatTheContentsDenyIsRefused() throws {
@@ -86,18 +76,22 @@ import Testing
     #expect(error?.kind == "unsupportedType")
   }
 
-  /// Every bit of the parts that kernels steer by, flipped behind the checksums' back.
   @Test(arguments: ["bitmap", "offsets", "row_sum"])
   func contentsThatContradictThemselvesNeverReachAKernel(part: String) throws {
     let weights = try BitmapWeights(quantizing: [3, 0, -1, 0, 0, 2].span, outputs: 2, inputs: 3)
+    try expectEveryFlippedBitIsRefused(of: part, in: weights.packedTensor(named: "w"))
+  }
+
+  /// Every bit of a part that kernels steer by, flipped behind the checksums' back.
+  private func expectEveryFlippedBitIsRefused(of part: String, in tensor: PackedTensor) throws {
     let path = folder.file("w.safetensors")
-    try PackedFile.write([weights.packedTensor(named: "w")], to: path)
+    try PackedFile.write([tensor], to: path)
     let whole = try readFile(path)
-    let extent = try #require(try SafetensorsHeaderTests.parse(whole)["w.\(part)"])
+    let extent = try #require(try SafetensorsHeaderTests.parse(whole)["\(tensor.name).\(part)"])
     for bit in 0..<8 * extent.byteCount {
       var damaged = whole
       damaged[extent.offset + bit / 8] ^= 1 << (bit % 8)
-      let tensor = try #require(try PackedFileTests.open(damaged, verifying: .structure)["w"])
+      let tensor = try #require(try PackedFileTests.open(damaged, verifying: .structure)[tensor.name])
       let error = #expect(throws: WeightFileError.self, "bit \(bit)") { try tensor.weights() }
       #expect(error?.kind == "corruptTensor")
     }
