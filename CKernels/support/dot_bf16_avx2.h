@@ -1,5 +1,4 @@
-// The bf16 inner loop of AVX2, which has no bf16 arithmetic: a bf16 is the upper half of a float, so a shift and a mask make two
-// floats of a pair. Include inside an ISA region.
+// The bf16 inner loop of AVX2: a shift and a mask make two floats of a pair. Include inside an ISA region.
 //
 //   weights  two ymm = 16 rows x 2 k, dword lane = row
 //   acc[m]   two ymm: rows 0...7 and 8...15 of the panel, one chain over k each, even before odd
@@ -7,17 +6,13 @@
 // 4 rows of x use 8 of the 16 registers for accumulators: 16 multiply-adds a step in 8 chains, which hides their latency of 4
 // cycles.
 #pragma once
+#include "support/bf16_avx2.h"
 
 enum { CK_DOT_ROWS = 4 };
 
 typedef struct {
     __m256 low, high;
 } ck_chains;
-
-CK_INLINE __m256 ck_even_avx2(__m256i pairs) { return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)); }
-CK_INLINE __m256 ck_odd_avx2(__m256i pairs) {
-    return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32((int)0xFFFF0000)));
-}
 
 // Adds one k pair: weights low = rows 0...7, high = rows 8...15.
 CK_INLINE void ck_dot_bf16_step(ck_chains *acc, __m256i low, __m256i high, const char *x, size_t x_stride, size_t pair,

@@ -1,0 +1,18 @@
+// Scores of int8 keys, the definition: sums in double, in order of channels.
+#include "attention/kv_rows.h"
+
+void ck_attention_keys_int8_scalar(const ck_kv_span *keys, const ck_attention_queries *queries, float *scores, size_t stride,
+                                   void *scratch) {
+    (void)scratch;
+    for (size_t t = 0; t < keys->tokens; t++) {
+        const void *part = keys->parts[t / CK_KV_TOKENS];
+        const int8_t *k = ck_kv_row(CK_KV_INT8, keys->dim, part, t % CK_KV_TOKENS);
+        const double scale = (double)ck_kv_scales(keys->dim, part)[t % CK_KV_TOKENS];
+        for (size_t row = 0; row < queries->rows; row++) {
+            const float *q = queries->q + row * queries->stride;
+            double sum = 0;
+            for (size_t c = 0; c < keys->dim; c++) sum += (double)q[c] * k[c];
+            scores[row * stride + t] = (float)(sum * scale);
+        }
+    }
+}

@@ -1,0 +1,18 @@
+// Sums of bf16 values, the definition: in double, in order of tokens.
+#include "attention/kv_rows.h"
+#include "support/bf16.h"
+
+void ck_attention_values_bf16_scalar(const ck_kv_span *values, size_t rows, const float *p, size_t p_stride, float *y,
+                                     size_t y_stride, void *scratch) {
+    (void)scratch;
+    for (size_t row = 0; row < rows; row++) {
+        for (size_t c = 0; c < values->dim; c++) {
+            double sum = 0;
+            for (size_t t = 0; t < values->tokens; t++) {
+                const uint16_t *v = ck_kv_row(CK_KV_BF16, values->dim, values->parts[t / CK_KV_TOKENS], t % CK_KV_TOKENS);
+                sum += (double)p[row * p_stride + t] * (double)ck_bf16_to_f32(v[c]);
+            }
+            y[row * y_stride + c] = (float)sum;
+        }
+    }
+}

@@ -1,0 +1,127 @@
+// attention: softmax(scale Q K^T) V for the query rows that share one head of a key-value cache.
+//
+// Work is cut into chunks of at most CK_ATTENTION_CHUNK consecutive tokens. For a chunk three kernels run one after the other:
+//
+//     keys      scores[row][token]  = q[row] . k[token]
+//     softmax   p[row][token]       = 2^(scale score - max[row]), 0 where the row may not look; sum[row]
+//     values    y[row][channel]     = sum over tokens of p[row][token] v[token][channel]
+//
+// and the chunks' (max, sum, y) are folded in the order of tokens by ck_attention_fold. Where chunks begin depends on positions
+// alone, so neither the number of threads nor the other rows change a bit of a row.
+//
+// Keys and values may be stored in different types: each type has its own kernels, and any pair goes together.
+#pragma once
+#include "ck.h"
+
+#pragma clang assume_nonnull begin
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// A part: CK_KV_TOKENS consecutive tokens of one head, keys or values. Memory of a cache is handed out in parts.
+#define CK_KV_TOKENS       64u
+#define CK_ATTENTION_CHUNK 512u
+
+// How a part stores its rows of `dim` elements, one row for each token. Bytes that no row was written to are 0.
+//
+//   CK_KV_BF16   64 rows of dim bf16, each padded with zeros to whole lines of 64 bytes.
+//   CK_KV_INT8   64 rows of dim int8, each padded with zeros to whole lines of 64 bytes; then 64 floats: row t is worth
+//                scale[t] times its integers. The integers are -127...127.
+typedef enum __attribute__((enum_extensibility(open))) : uint32_t {
+    CK_KV_BF16 = 0,
+    CK_KV_INT8 = 1,
+} ck_kv_type;
+
+// Bytes of a part, a multiple of 64; 0 where the type is unknown or the size overflows.
+size_t ck_kv_part_bytes(ck_kv_type type, size_t dim);
+
+// Stores `row` (dim floats) as token `slot` of a part, rounded to nearest even or quantised: int8 rows as ck_x_quantize_f32
+// does. Writes the row, its padding and its scale, and nothing of other tokens.
+void ck_kv_write(ck_kv_type type, size_t dim, void *part, size_t slot, const float *row);
+// What is stored, as floats.
+void ck_kv_read(ck_kv_type type, size_t dim, const void *part, size_t slot, float *row);
+// Copies a token between parts, bit for bit.
+void ck_kv_copy(ck_kv_type type, size_t dim, const void *from, size_t from_slot, void *to, size_t to_slot);
+
+// The keys or the values of a chunk.
+typedef struct {
+    const void *_Nonnull const *_Nonnull parts;  // one for each started CK_KV_TOKENS tokens, 64-byte aligned
+    size_t tokens;                               // 1...CK_ATTENTION_CHUNK; rows of later tokens are not read
+    size_t dim;                                  // elements of a row
+} ck_kv_span;
+
+// Rows of q: `rows` rows of keys.dim floats, `stride` elements apart.
+typedef struct {
+    size_t       rows;
+    const float *q;
+    size_t       stride;
+} ck_attention_queries;
+
+// scores[row * stride + token]; stride is at least `tokens` rounded up to 16, and scores beyond `tokens` up to there may be
+// written with anything.
+typedef struct __attribute__((swift_attr("@Sendable"))) {
+    const char *name;  // "attention_keys_bf16_avx2"; the last part is the ISA tag
+    ck_kv_type  type;
+    ck_isa      isa;
+    uint32_t    min_rows;                              // chosen from this many query rows on; it computes any number
+    size_t (*scratch_bytes)(size_t rows, size_t dim);  // 64-byte aligned, contents irrelevant
+    void (*run)(const ck_kv_span *keys, const ck_attention_queries *queries, float *scores, size_t stride,
+                void *_Nullable scratch);
+} ck_attention_keys_variant;
+
+// y[row * y_stride + channel], overwritten. p[row * p_stride + token] holds CK_KV_TOKENS times the number of parts elements a
+// row; those beyond `tokens` are 0. A token that a row may not see adds 0 times its values: NaN if they are infinite or NaN.
+typedef struct __attribute__((swift_attr("@Sendable"))) {
+    const char *name;
+    ck_kv_type  type;
+    ck_isa      isa;
+    uint32_t    min_rows;
+    size_t (*scratch_bytes)(size_t rows, size_t dim);
+    void (*run)(const ck_kv_span *values, size_t rows, const float *p, size_t p_stride, float *y, size_t y_stride,
+                void *_Nullable scratch);
+} ck_attention_values_variant;
+
+// In place: scores in, p out. Elements from `tokens` up to the next multiple of CK_KV_TOKENS become 0.
+//
+//   first     the position of the chunk's first token
+//   scale     the scores' factor times log2(e), positive
+//   visible   row r sees positions 0 ..< visible[r] ...
+//   tree      ... and of the 64 positions from tree_first on only those whose bit in tree[r] is set; NULL: all of them
+//   max, sum  for each row: the largest scale * score that it sees, and the sum of its p. -inf and 0 where it sees none.
+//
+// NaN among the scores that a row sees makes its sum NaN; so does an infinite largest score.
+typedef struct {
+    size_t          rows, tokens, first;
+    float           scale;
+    const uint32_t *visible;
+    size_t          tree_first;
+    const uint64_t *_Nullable tree;
+    float *scores;
+    size_t stride;
+    float *max, *sum;
+} ck_attention_softmax_call;
+
+typedef struct __attribute__((swift_attr("@Sendable"))) {
+    const char *name;
+    ck_isa      isa;
+    void (*run)(const ck_attention_softmax_call *call);
+} ck_attention_softmax_variant;
+
+// Best first for each type; the scalar references are last and need nothing.
+const ck_attention_keys_variant *ck_attention_keys_variants(size_t *count);
+const ck_attention_values_variant *ck_attention_values_variants(size_t *count);
+const ck_attention_softmax_variant *ck_attention_softmax_variants(size_t *count);
+
+// Adds a chunk's (max, sum, y) to a row's running one, which begins as (-inf, 0, anything):
+//
+//     m' = max(m, chunk);  sum = sum 2^(m - m') + chunk's 2^(chunk - m');  y likewise
+void ck_attention_fold(size_t dim, float *max, float *sum, float *y, float chunk_max, float chunk_sum, const float *chunk_y);
+// y / sum, in place. A row that saw nothing becomes 0.
+void ck_attention_finish(size_t dim, float sum, float *y);
+
+#ifdef __cplusplus
+}
+#endif
+
+#pragma clang assume_nonnull end
