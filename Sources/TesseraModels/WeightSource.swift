@@ -29,7 +29,7 @@ public func openWeights(_ path: String) throws(WeightFileError) -> any WeightSou
 }
 
 /// False for what cannot be mapped, folders among them.
-private func beginsLikeGGUF(_ path: String) -> Bool {
+func beginsLikeGGUF(_ path: String) -> Bool {
   guard let file = try? MappedFile(path: path) else { return false }
   return file.withBytes { $0.starts(with: "GGUF".utf8) }
 }

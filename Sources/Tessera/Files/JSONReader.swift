@@ -8,7 +8,7 @@ package struct JSONReader {
   /// time to find in a long run of combining marks: minutes for a megabyte.
   package static let maximumNameBytes = 512
 
-  private let bytes: UnsafeRawBufferPointer
+  let bytes: UnsafeRawBufferPointer
   private let file: String
   package private(set) var position = 0
 
@@ -187,7 +187,7 @@ package struct JSONReader {
     return value
   }
 
-  private mutating func skip(_ word: StaticString) throws(WeightFileError) {
+  mutating func skip(_ word: StaticString) throws(WeightFileError) {
     let length = word.utf8CodeUnitCount
     guard bytes.count - position >= length,
       UnsafeRawBufferPointer(rebasing: bytes[position..<position + length]).elementsEqual(
@@ -196,7 +196,7 @@ package struct JSONReader {
     position += length
   }
 
-  private mutating func skipNumber() throws(WeightFileError) {
+  mutating func skipNumber() throws(WeightFileError) {
     let start = position
     if bytes[position] == UInt8(ascii: "-") { position += 1 }
     let integer = position
@@ -219,7 +219,7 @@ package struct JSONReader {
     return position - start
   }
 
-  private mutating func skipSpace() {
+  mutating func skipSpace() {
     while position < bytes.count, bytes[position].isJSONSpace { position += 1 }
   }
 
