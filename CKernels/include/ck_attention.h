@@ -120,6 +120,11 @@ void ck_attention_fold(size_t dim, float *max, float *sum, float *y, float chunk
 // y / sum, in place. A row that saw nothing becomes 0.
 void ck_attention_finish(size_t dim, float sum, float *y);
 
+// Rotary position embedding of one head, in place: `pairs` pairs (u, v) become (u cos - v sin, v cos + u sin). A pair is elements
+// i and i + pairs (halves), or 2i and 2i + 1 (interleaved).
+void ck_rotate_halves(float *row, size_t pairs, const float *cosines, const float *sines);
+void ck_rotate_interleaved(float *row, size_t pairs, const float *cosines, const float *sines);
+
 #ifdef __cplusplus
 }
 #endif

@@ -30,6 +30,18 @@ public enum TesseraError: Error, Sendable, Equatable {
   case invalidPrefix(what: String, kept: Int, blocks: Int, packed: Int)
   /// Rows of x of a type that no kernel multiplies by weights of the format.
   case unsupportedActivations(ActivationType, format: WeightFormat)
+  /// A factor that must be positive and finite.
+  case invalidScale(Float)
+  /// A position of a sequence outside what `what` allows.
+  case invalidPosition(what: String, position: Int, count: Int)
+  /// A list of positions that does not rise.
+  case repeatedPosition(Int)
+  /// A query of a tree that sees a token after it, or not itself.
+  case invalidMask(row: Int, token: Int)
+  /// Attention to no token at all.
+  case emptyCache
+  /// A rotary embedding that no model can have.
+  case invalidRotation(what: String, value: Double)
 }
 
 extension TesseraError: CustomStringConvertible {
@@ -65,6 +77,19 @@ extension TesseraError: CustomStringConvertible {
         + "outputs into 16s (kept ones too), several blocks of inputs into 64s, and a prefix holds 1 to all of a block"
     case .unsupportedActivations(let type, let format):
       "no kernel multiplies \(type) activations by \(format) weights"
+    case .invalidScale(let scale):
+      "a scale of \(scale); scales must be positive and finite"
+    case .invalidPosition(let what, let position, let count):
+      "position \(position) \(what), of \(count)"
+    case .repeatedPosition(let position):
+      "position \(position) does not follow a smaller one; positions must rise"
+    case .invalidMask(let row, let token):
+      row == token
+        ? "token \(row) of a tree does not see itself" : "token \(row) of a tree sees token \(token), which comes after it"
+    case .emptyCache:
+      "attention needs at least one token to look at"
+    case .invalidRotation(let what, let value):
+      "a rotary embedding's \(what) cannot be \(value)"
     }
   }
 }

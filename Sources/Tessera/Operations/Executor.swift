@@ -13,6 +13,7 @@ public final class Executor: Sendable {
   /// Which kernel runs for a format and a number of rows, and why.
   public let selection: KernelSelection
   private let workspace: Mutex<Workspace>
+  let attentionWorkspace: Mutex<AttentionWorkspace>
   private let schedule: PanelSchedule
   private let converter: ck_x_converter
   /// Where the threads are pinned; nil when they are not.
@@ -42,6 +43,7 @@ public final class Executor: Sendable {
     cpus = machine.cpusForThreads(threads)
     pool = try ThreadPool(threads: threads, cpus: cpus)
     workspace = Mutex(Workspace())
+    attentionWorkspace = Mutex(AttentionWorkspace())
     schedule = PanelSchedule(threads: threads)
     converter = activationConverter(for: selection)
   }

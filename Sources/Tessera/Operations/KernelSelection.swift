@@ -23,10 +23,11 @@ public struct KernelSelection: Sendable, Hashable {
   }
 
   /// Whether the machine has what a kernel needs and the level admits it. The scalar references are always allowed.
-  public func allows(_ variant: KernelVariant) -> Bool {
-    if variant.instructionSets.isEmpty { return true }
-    return features.isSuperset(of: variant.instructionSets)
-      && (level?.admits(variant.instructionSets, tag: variant.isaTag) ?? true)
+  public func allows(_ variant: KernelVariant) -> Bool { allows(variant.instructionSets, tag: variant.isaTag) }
+
+  func allows(_ needed: InstructionSet, tag: String) -> Bool {
+    if needed.isEmpty { return true }
+    return features.isSuperset(of: needed) && (level?.admits(needed, tag: tag) ?? true)
   }
 
   /// The kernel for `rows` rows of x. A level that names a kernel's tag gets that kernel, also for fewer rows than it pays from.

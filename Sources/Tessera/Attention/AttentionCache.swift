@@ -1,0 +1,65 @@
+/// What one attention layer remembers of one sequence.
+///
+/// A cache is a value: a copy is a fork, at the cost of a few references; blocks of tokens are shared until one side changes
+/// them. Keeping a copy is a checkpoint, assigning it back restores it.
+public protocol AttentionCache: Sendable {
+  /// The heads of the layer.
+  var shape: AttentionShape { get }
+  /// Tokens held.
+  var count: Int { get }
+  /// Bytes of a token, padding and scales included.
+  var bytesPerToken: Int { get }
+  /// Bytes of the blocks that this cache holds or shares.
+  var byteCount: Int { get }
+  /// What `Executor.attend` reads: a snapshot, which later changes do not touch.
+  var contents: AttentionContents { get }
+
+  /// Forgets the tokens from `count` on, as after rejected speculation.
+  /// - Throws: `TesseraError.invalidPosition` unless `count` lies in 0...`self.count`.
+  mutating func truncate(to count: Int) throws(TesseraError)
+}
+
+/// A cache's tokens as attention reads them. It keeps their memory alive.
+public struct AttentionContents: Sendable {
+  /// The heads of the layer.
+  public let shape: AttentionShape
+  /// Tokens that can be looked at: all of the cache, or as many as were selected.
+  public var count: Int { selected?.first?.count ?? tokens }
+  package let tokens: Int
+  package let keys: KVRows
+  package let values: KVRows
+  package let blocks: [KVBlock]
+  /// For each key-value head the positions that it looks at, ascending; nil means all.
+  package private(set) var selected: [[UInt32]]?
+
+  init(shape: AttentionShape, tokens: Int, keys: KVRows, values: KVRows, blocks: [KVBlock]) {
+    self.shape = shape
+    self.tokens = tokens
+    self.keys = keys
+    self.values = values
+    self.blocks = blocks
+  }
+
+  /// The same with only some tokens, chosen for each key-value head: sparse decoding.
+  /// - Parameter positions: for each key-value head the positions it looks at, in rising order, equally many for each head.
+  /// - Throws: `sizeMismatch` for another number of heads or lists of different length; `invalidPosition` for one beyond the
+  ///   cache; `repeatedPosition` for one that is not above the one before; `emptyCache` for empty lists.
+  public func selecting(_ positions: [[UInt32]]) throws(TesseraError) -> AttentionContents {
+    guard positions.count == shape.keyValueHeads else {
+      throw .sizeMismatch(what: "lists of positions", expected: shape.keyValueHeads, got: positions.count)
+    }
+    for list in positions {
+      guard !list.isEmpty else { throw .emptyCache }
+      guard list.count == positions[0].count else {
+        throw .sizeMismatch(what: "positions of a head", expected: positions[0].count, got: list.count)
+      }
+      for (index, position) in list.enumerated() {
+        guard position < tokens else { throw .invalidPosition(what: "selected", position: Int(position), count: tokens) }
+        guard index == 0 || list[index - 1] < position else { throw .repeatedPosition(Int(position)) }
+      }
+    }
+    var copy = self
+    copy.selected = positions
+    return copy
+  }
+}
