@@ -55,33 +55,3 @@ struct SymbolChain {
     if merge.rank != .max { heap.insert(UInt64(merge.rank) << 32 | UInt64(position)) }
   }
 }
-
-/// A binary heap: no element is below the one at half its index.
-private struct MinimumHeap {
-  private var elements: [UInt64] = []
-
-  mutating func insert(_ element: UInt64) {
-    var hole = elements.count
-    elements.append(element)
-    while hole > 0, elements[(hole - 1) / 2] > element {
-      elements[hole] = elements[(hole - 1) / 2]
-      hole = (hole - 1) / 2
-    }
-    elements[hole] = element
-  }
-
-  mutating func popMinimum() -> UInt64? {
-    guard let minimum = elements.first, let last = elements.popLast() else { return nil }
-    if elements.isEmpty { return minimum }
-    var hole = 0
-    while true {
-      var child = 2 * hole + 1
-      if child + 1 < elements.count, elements[child + 1] < elements[child] { child += 1 }
-      guard child < elements.count, elements[child] < last else { break }
-      elements[hole] = elements[child]
-      hole = child
-    }
-    elements[hole] = last
-    return minimum
-  }
-}

@@ -7,7 +7,7 @@ extension Tokenizer {
 }
 
 extension TokenizerDraft {
-  fileprivate init(_ file: GGUFFile) throws(TokenizerError) {
+  init(_ file: GGUFFile) throws(TokenizerError) {
     let model = try readingFile { () throws(WeightFileError) in try file.string("tokenizer.ggml.model") }
     guard model == "gpt2" else {
       throw TokenizerError.unsupported(

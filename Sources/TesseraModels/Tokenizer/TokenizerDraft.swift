@@ -9,7 +9,7 @@ struct TokenizerDraft {
   }
 
   let file: String
-  let preTokenizer: PreTokenizer
+  var preTokenizer: PreTokenizer
   var takesWholePieces = false
   /// "left right", in the order of their ranks.
   var merges = ByteStrings()
