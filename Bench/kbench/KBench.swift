@@ -31,12 +31,13 @@ struct KBench: ParsableCommand {
     help: "Check the kernels with the randomised tests of the test suite, measure nothing. --op, --format and --isa narrow it.")
   var check = false
 
-  @Option(help: "Operations, separated by commas: read_bandwidth, fork_join, dense_gemm, bitmap_gemm, code4_gemm.")
+  @Option(help: "Operations, separated by commas: read_bandwidth, fork_join, dense_gemm, bitmap_gemm, code4_gemm, attention.")
   var op: String?
 
   @Option(
     help: """
-      Weight formats, separated by commas, as --list names them. Default: bf16, bitmap-bf16, bitmap-int8, razer-g16, razer-g128.
+      Formats of weights and of attention's caches, separated by commas, as --list names them. Default: bf16, bitmap-bf16, \
+      bitmap-int8, razer-g16, razer-g128, and every cache.
       """)
   var format: String?
 
@@ -49,7 +50,10 @@ struct KBench: ParsableCommand {
   @Option(help: "The layers of models: llama-3.1-8b, llama-2-7b, qwen2.5-7b, smollm2-135m. Default: llama-3.1-8b.")
   var preset: String?
 
-  @Option(name: .customLong("m"), help: "Rows of x, separated by commas.")
+  @Option(help: "Tokens in the caches of attention, separated by commas; the preset gives the heads.")
+  var context = "16384"
+
+  @Option(name: .customLong("m"), help: "Rows of x, or query tokens of attention, separated by commas.")
   var rows = "1,4,16"
 
   @Option(parsing: .unconditional, help: "Threads; 0 or nothing means one for each core that this process may use.")

@@ -22,7 +22,18 @@ import Testing
     #expect(settings.packings.map(\.format) == [.bitmapBF16, .bitmapBF16, .bitmapInt8, .bitmapInt8])
   }
 
+  @Test func formatsOfCachesAndWeightsMix() throws {
+    let settings = try settings("--format", "int8,bf16,dense-bf16", "--context", "1,16384", "--preset", "llama-2-7b,smollm2-135m")
+    #expect(settings.formats == [.bf16])
+    #expect(settings.attentionFormats == [.int8, .denseBF16])
+    #expect(settings.contexts == [1, 16384])
+    #expect(settings.presets.map(\.queryHeads) == [32, 9])
+    #expect(settings.presets.map(\.keyValueHeads) == [32, 3])
+    #expect(settings.presets.map(\.headDimension) == [128, 64])
+  }
+
   @Test(arguments: [
+    (["--context", "0"], "'0'"), (["--context", "16777217"], "'16777217'"), (["--context", "1k"], "'1k'"),
     (["--shape", "12x"], "--shape 12x"), (["--shape", "0x5"], "--shape 0x5"), (["--shape", ""], "--shape"),
     (["--preset", "gpt-9"], "gpt-9"), (["--m", "0"], "'0'"), (["--m", "1,,2"], "''"), (["--m", "1e3"], "'1e3'"),
     (["--op", "gemm"], "'gemm'"), (["--format", "fp4"], "'fp4'"), (["--sparsity", "1.5"], "'1.5'"),

@@ -14,19 +14,30 @@ struct ModelPreset {
   let block: [Layer]
   /// Once per model, after the blocks.
   let head: Layer
+  let queryHeads: Int
+  let keyValueHeads: Int
+  let headDimension: Int
 
   static let all: [ModelPreset] = [
-    ModelPreset("llama-3.1-8b", blocks: 32, hidden: 4096, keyValue: 1024, intermediate: 14336, vocabulary: 128256),
-    ModelPreset("llama-2-7b", blocks: 32, hidden: 4096, keyValue: 4096, intermediate: 11008, vocabulary: 32000),
-    ModelPreset("qwen2.5-7b", blocks: 28, hidden: 3584, keyValue: 512, intermediate: 18944, vocabulary: 152064),
-    ModelPreset("smollm2-135m", blocks: 30, hidden: 576, keyValue: 192, intermediate: 1536, vocabulary: 49152),
+    ModelPreset(
+      "llama-3.1-8b", blocks: 32, hidden: 4096, keyValue: 1024, intermediate: 14336, vocabulary: 128256, headDimension: 128),
+    ModelPreset(
+      "llama-2-7b", blocks: 32, hidden: 4096, keyValue: 4096, intermediate: 11008, vocabulary: 32000, headDimension: 128),
+    ModelPreset(
+      "qwen2.5-7b", blocks: 28, hidden: 3584, keyValue: 512, intermediate: 18944, vocabulary: 152064, headDimension: 128),
+    ModelPreset("smollm2-135m", blocks: 30, hidden: 576, keyValue: 192, intermediate: 1536, vocabulary: 49152, headDimension: 64),
   ]
 
   static func named(_ name: String) -> ModelPreset? { all.first { $0.name == name } }
 
   /// `keyValue`: width of all key heads together, which is also that of the value heads.
-  private init(_ name: String, blocks: Int, hidden: Int, keyValue: Int, intermediate: Int, vocabulary: Int) {
+  private init(
+    _ name: String, blocks: Int, hidden: Int, keyValue: Int, intermediate: Int, vocabulary: Int, headDimension: Int
+  ) {
     self.name = name
+    queryHeads = hidden / headDimension
+    keyValueHeads = keyValue / headDimension
+    self.headDimension = headDimension
     blockCount = blocks
     block = [
       Layer(name: "q_proj", outputs: hidden, inputs: hidden), Layer(name: "k_proj", outputs: keyValue, inputs: hidden),

@@ -2,7 +2,8 @@ internal import Tessera
 
 /// One measured thing, as the table shows it and the report keeps it.
 struct ResultRow {
-  /// Names that scripts rely on: `dense_gemm`, `bitmap_gemm`, `code4_gemm`, `read_bandwidth`, `fork_join`, `chain`.
+  /// Names that scripts rely on: `dense_gemm`, `bitmap_gemm`, `code4_gemm`, `attention`, `read_bandwidth`, `fork_join`,
+  /// `chain`.
   var op: String
   var format: String
   /// The last part of the kernel's name.
@@ -16,6 +17,8 @@ struct ResultRow {
   var threads: Int
   /// The rows of x; nil for operations without a matrix.
   var activations: ActivationType?
+  /// Tokens in the cache; nil for operations without one.
+  var context: Int?
   /// Asked-for fraction of zeros; nil for formats that store every element.
   var sparsity: Double?
   /// The matrix in the weight file; nil for random weights.
@@ -51,6 +54,7 @@ struct ResultRow {
       ("speedup_vs_dense_bf16", .optional(speedupOverDense, JSON.number)),
       ("max_rel_error", .optional(accuracy?.error, JSON.number)), ("error_bound", .optional(accuracy?.bound, JSON.number)),
       ("variant", .string(variant)), ("activations", .optional(activations?.rawValue, JSON.string)),
+      ("context", .optional(context, JSON.integer)),
       ("sparsity", .optional(sparsity, JSON.number)), ("tensor", .optional(tensor, JSON.string)),
       ("seconds_p10", .number(samples.tenthPercentile)), ("samples", .integer(samples.count)),
       ("working_set_bytes", .integer(workingSetBytes)), ("hot", .bool(isHot)),
@@ -67,11 +71,14 @@ struct Accuracy {
 }
 
 extension [ResultRow] {
-  /// Compares every multiplication with the fastest dense bfloat16 one of the same shape, rows and threads.
+  /// Compares every operation with the fastest dense bfloat16 one of the same shape, rows and threads.
   mutating func fillSpeedups() {
     for index in indices where self[index].m > 0 {
       let row = self[index]
-      let dense = filter { $0.format == "bf16" && ($0.shape, $0.m, $0.threads) == (row.shape, row.m, row.threads) }
+      let dense = filter {
+        ["bf16", AttentionFormat.denseBF16.rawValue].contains($0.format)
+          && ($0.shape, $0.m, $0.threads) == (row.shape, row.m, row.threads)
+      }
       self[index].speedupOverDense = dense.map(\.median).min().map { $0 / row.median }
     }
   }

@@ -4,6 +4,8 @@ internal import Tessera
 struct ArgumentReader {
   private let command: KBench
 
+  private static let mostContext = 1 << 24
+
   init(_ command: KBench) { self.command = command }
 
   func settings() throws(BenchError) -> Settings {
@@ -12,7 +14,13 @@ struct ArgumentReader {
       settings.operations = Set(try names(op, "--op", BenchOperation.allCases.map(\.rawValue)).compactMap(BenchOperation.init))
     }
     if let format = command.format {
-      settings.formats = try names(format, "--format", WeightFormat.allCases.map(\.rawValue)).compactMap(WeightFormat.init)
+      let known = WeightFormat.allCases.map(\.rawValue) + AttentionFormat.allCases.map(\.rawValue)
+      let wanted = try names(format, "--format", known)
+      settings.formats = wanted.compactMap(WeightFormat.init)
+      settings.attentionFormats = wanted.compactMap(AttentionFormat.init)
+    }
+    settings.contexts = try list(command.context, "--context", "tokens from 1 to \(ArgumentReader.mostContext) for each item") {
+      Int($0).flatMap { (1...ArgumentReader.mostContext).contains($0) ? $0 : nil }
     }
     if let activations = command.activations {
       settings.activations = try names(activations, "--activations", ActivationType.allCases.map(\.rawValue))

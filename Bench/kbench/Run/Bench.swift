@@ -43,6 +43,7 @@ final class Bench {
       try runChains(layers)
     } else {
       try runMultiplications(sources)
+      try runAttention()
     }
     finishBandwidth(load)
     console.clearProgress()

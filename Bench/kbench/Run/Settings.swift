@@ -6,6 +6,9 @@ struct Settings {
   var formats = Settings.usualFormats
   /// Rows of x as bfloat16, or quantised to int8, where a format's kernels read both.
   var activations = ActivationType.allCases
+  var attentionFormats = AttentionFormat.allCases
+  /// Tokens in the caches of attention.
+  var contexts: [Int] = [16384]
   var shapes: [Shape] = []
   /// The models whose chains are run.
   var presets: [ModelPreset] = []
@@ -51,6 +54,7 @@ enum BenchOperation: String, CaseIterable {
   case denseGEMM = "dense_gemm"
   case bitmapGEMM = "bitmap_gemm"
   case code4GEMM = "code4_gemm"
+  case attention
 
   init(_ operation: Tessera.Operation) {
     switch operation {
@@ -90,6 +94,24 @@ enum ISAChoice {
         }
       }
       return chosen
+    }
+  }
+
+  /// The choices of attention's kernels to compare, each with the tag of its kernel for keys: one for each that differs.
+  func attentionSelections(
+    for format: AttentionFormat, rows: Int, selection: KernelSelection
+  ) -> [KernelSelection] {
+    let levels: [String]
+    switch self {
+    case .best: return [selection]
+    case .all: levels = ["amx", "avx512", "avx2"]
+    case .named(let names): levels = names
+    }
+    var seen = Set<[String]>()
+    return levels.compactMap { name in
+      guard let level = try? ISALevel(name), (try? level.validate(on: selection.features)) != nil else { return nil }
+      let choice = KernelSelection(features: selection.features, level: level, pinnedRows: selection.pinnedRows)
+      return seen.insert(format.kernels(of: choice, rows: rows).map(\.name)).inserted ? choice : nil
     }
   }
 

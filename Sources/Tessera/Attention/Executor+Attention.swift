@@ -14,11 +14,12 @@ extension Executor {
   ///   - tokens: how many query tokens each sequence has; nil means 1 each.
   ///   - mask: what each query sees.
   ///   - y: for each sequence in turn, tokens x `shape.outputWidth` elements, all overwritten.
+  ///   - selection: kernels to choose from instead of the executor's.
   /// - Throws: `sizeMismatch` naming queries, y or the counts of tokens; `emptyCache`; `invalidPosition` for more queries than
   ///   tokens in a cache; `invalidMask`; `overlappingMemory`; `outOfMemory`.
   public func attend(
     _ queries: Span<Float>, to batch: [AttentionContents], tokens: [Int]? = nil, mask: AttentionMask = .causal,
-    into y: inout MutableSpan<Float>
+    into y: inout MutableSpan<Float>, selection: KernelSelection? = nil
   ) throws(TesseraError) {
     try check(queries.count, y.count, batch: batch, tokens: tokens, mask: mask)
     try queries.withUnsafeBufferPointer { queries throws(TesseraError) in
@@ -36,7 +37,7 @@ extension Executor {
           qPlace += count * contents.shape.queryWidth
           yPlace += count * contents.shape.outputWidth
         }
-        try run(sequences)
+        try run(sequences, selection: selection ?? self.selection)
       }
     }
   }
@@ -62,8 +63,10 @@ extension Executor {
     guard yCount == expectedY else { throw .sizeMismatch(what: "y", expected: expectedY, got: yCount) }
   }
 
-  private func run(_ sequences: [AttentionSequence]) throws(TesseraError) {
+  private func run(_ sequences: [AttentionSequence], selection: KernelSelection) throws(TesseraError) {
     guard !sequences.isEmpty else { return }
+    precondition(
+      machine.instructionSets.isSuperset(of: selection.features), "kernels selected for a machine with more than this one has")
     let plan = AttentionPlan(sequences, threads: pool.threadCount)
     let kernels = sequences.map { sequence in
       let rows = min(sequence.queries * sequence.contents.shape.queriesPerHead, plan.mostRows)

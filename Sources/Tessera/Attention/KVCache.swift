@@ -96,6 +96,13 @@ public struct KVCache: AttentionCache {
     blocks.removeAll(from: (count + Int(CK_KV_TOKENS) - 1) / Int(CK_KV_TOKENS))
   }
 
+  /// The same in memory of its own, as a fork has it that changed every block: for measuring.
+  package func copied() throws(TesseraError) -> KVCache {
+    var copy = self
+    try copy.blocks.makeUnique(copy.blocks.blocks.indices)
+    return copy
+  }
+
   /// The key of a token and head as it is stored.
   /// - Precondition: the position lies in 0..<`count`, the head in 0..<`shape.keyValueHeads`.
   public func key(at position: Int, head: Int) -> [Float] { row(of: keys, at: position, head: head) }

@@ -10,24 +10,26 @@ package struct KernelTable: Sendable {
   package init(markingWhatRunsOn features: InstructionSet? = nil) {
     let tags = KernelTable.tags
     header = ["operation", "format", "x"] + tags
-    rows = WeightFormat.allCases.flatMap { format in
+    let multiplications = WeightFormat.allCases.flatMap { format in
       format.activations.map { x in
-        [format.operation.rawValue, format.rawValue, x.rawValue]
-          + tags.map { KernelTable.cell(format, x, tag: $0, features: features) }
+        let kernels = KernelVariant.all(for: format, activations: x).map { Kernel($0) }
+        return [format.operation.rawValue, format.rawValue, x.rawValue] + tags.map { kernels.cell(tag: $0, features: features) }
       }
     }
+    let attention = AttentionKernel.Step.allCases.flatMap { step in
+      (step == .softmax ? [nil] : KVFormat.allCases.map { $0 }).map { format in
+        let kernels = AttentionKernel.all(step, format).map { Kernel($0) }
+        let name = format.map { "\($0) \(step.rawValue)" } ?? step.rawValue
+        return ["attention", name, "float32"] + tags.map { kernels.cell(tag: $0, features: features) }
+      }
+    }
+    rows = multiplications + attention
   }
 
   /// Of all kernels, from the plainest instruction set to the newest.
   private static var tags: [String] {
-    let used = Set(KernelVariant.all.map(\.isaTag))
+    let used = Set(KernelVariant.all.map(\.isaTag) + AttentionKernel.all.map(\.isaTag))
     return ISALevel.knownNames.filter(used.contains)
-  }
-
-  private static func cell(_ format: WeightFormat, _ x: ActivationType, tag: String, features: InstructionSet?) -> String {
-    guard let variant = KernelVariant.all(for: format, activations: x).first(where: { $0.isaTag == tag }) else { return "-" }
-    let star = features?.isSuperset(of: variant.instructionSets) == true ? " *" : ""
-    return "M >= \(variant.minRows)" + star
   }
 
   /// One line for each row, names as code.
@@ -35,5 +37,23 @@ package struct KernelTable: Sendable {
     let code = rows.map { row in row.enumerated().map { $0 < 3 ? "`\($1)`" : $1 } }
     let lines = [header, header.map { _ in "---" }] + code
     return lines.map { "| " + $0.joined(separator: " | ") + " |" }.joined(separator: "\n")
+  }
+}
+
+/// What the table says of a kernel of any operation.
+private struct Kernel {
+  let tag: String
+  let instructionSets: InstructionSet
+  let minRows: Int
+
+  init(_ variant: KernelVariant) { (tag, instructionSets, minRows) = (variant.isaTag, variant.instructionSets, variant.minRows) }
+  init(_ kernel: AttentionKernel) { (tag, instructionSets, minRows) = (kernel.isaTag, kernel.instructionSets, kernel.minRows) }
+}
+
+extension [Kernel] {
+  fileprivate func cell(tag: String, features: InstructionSet?) -> String {
+    guard let kernel = first(where: { $0.tag == tag }) else { return "-" }
+    let star = features?.isSuperset(of: kernel.instructionSets) == true ? " *" : ""
+    return "M >= \(kernel.minRows)" + star
   }
 }
