@@ -28,6 +28,16 @@ public enum CompressionError: Error, Sendable, Equatable {
   case unrepresentable(what: String, row: Int, group: Int, detail: String)
   /// A type of tensor that has no 4-bit format.
   case unsupportedType(String)
+  /// Groups of heads that do not divide the heads of the layer.
+  case invalidGrouping(heads: Int, headsPerGroup: Int)
+  /// A rank outside 1...`limit`.
+  case invalidRank(group: Int, rank: Int, limit: Int)
+  /// A score that is negative, NaN or infinite.
+  case invalidScore(matrix: String, group: Int, value: Double)
+  /// The ranks to be given away are fewer than the least or more than the most that all groups together can have.
+  case unreachableBudget(ranks: Int, least: Int, most: Int)
+  /// The singular value decomposition did not converge.
+  case noConvergence(group: Int)
   /// The codes could not be packed.
   case packing(TesseraError)
   /// The progress closure or the surrounding task asked to stop.
@@ -61,6 +71,16 @@ extension CompressionError: CustomStringConvertible {
       "\(what), row \(row), group \(group): \(detail)"
     case .unsupportedType(let type):
       "tensors of type \(type) are not 4-bit codes that Tessera has a format for"
+    case .invalidGrouping(let heads, let headsPerGroup):
+      "\(heads) heads cannot share latents in groups of \(headsPerGroup)"
+    case .invalidRank(let group, let rank, let limit):
+      "group \(group) cannot have the rank \(rank); it must lie in 1...\(limit)"
+    case .invalidScore(let matrix, let group, let value):
+      "\(matrix), group \(group): a score of \(value); it must be finite and not negative"
+    case .unreachableBudget(let ranks, let least, let most):
+      "ranks of \(ranks) in all cannot be had; the groups together can have \(least)...\(most)"
+    case .noConvergence(let group):
+      "the singular values of group \(group) did not converge"
     case .packing(let error):
       error.description
     case .cancelled:
