@@ -41,7 +41,7 @@ struct KBench: ParsableCommand {
       """)
   var format: String?
 
-  @Option(help: "Rows of x for formats whose kernels read several types: bf16, int8. Default: both.")
+  @Option(help: "Rows of x for formats whose kernels read several types: bf16, int16, int8. Default: all.")
   var activations: String?
 
   @Option(help: "Matrices as NxK (outputs x inputs) or names of presets, separated by commas.")

@@ -14,8 +14,9 @@ CK_ISA_BEGIN(amxbf16)
 typedef struct amx_weights amx_weights;
 #define amx_dot(c, a, b) ck_tile_dot_bf16(c, a, b)
 #include "support/gemm_amx.h"
-#define amx_c_to_f32(c) _mm512_load_ps(c)
+enum { AMX_PLANES = 1 };
 #include "support/gemm_groups_amx.h"
+CK_INLINE __m512 amx_c_to_f32(const char *c) { return _mm512_load_ps(c); }
 
 typedef code4_values code4_tables;
 enum { CODE4_TILE_K = 32 };

@@ -123,7 +123,7 @@ ck_status ck_code4_validate(const ck_code4_weights *w, size_t n, size_t k, size_
 
 typedef struct __attribute__((swift_attr("@Sendable"))) {
     const char *name;    // e.g. "code4_gemm_int8_avx512vnni"; the last part is the ISA tag
-    ck_type     x_type;  // CK_BF16 or CK_INT8
+    ck_type     x_type;  // CK_BF16, CK_INT16 or CK_INT8
     ck_isa      isa;
     uint32_t    min_m;
     uint32_t    min_group;  // the smallest group that it reads

@@ -12,16 +12,18 @@ extern "C" {
 #define CK_PANEL_ROWS 16u
 
 typedef enum __attribute__((enum_extensibility(open))) : uint32_t {
-    CK_BF16 = 0,
-    CK_INT8 = 1,
-    CK_F32  = 2,
+    CK_BF16  = 0,
+    CK_INT8  = 1,
+    CK_F32   = 2,
+    CK_INT16 = 3,  // of x alone
 } ck_type;
 
 // One call, the same for every thread that takes part in it.
 //
 //   x        m rows of k_padded elements, x_stride bytes apart, 64-byte aligned rows; elements k ... k_padded-1 are 0.
-//            bf16 bit patterns, or int8 in -127...127.
-//   x_scale  m floats, what one step of an int8 row of x is worth; ignored (may be NULL) for bf16.
+//            bf16 bit patterns, or int8 in -127...127. An int16 row is two rows of int8, its planes: an element is 256 h + l,
+//            h in -127...127 from row 2 i of x and l in -128...127 from row 2 i + 1.
+//   x_scale  m floats, what one step of an int8 or int16 row of x is worth; ignored (may be NULL) for bf16.
 //   bias     n floats or NULL.
 //   y        m rows of n elements of y_type (CK_F32 or CK_BF16), y_stride elements apart; must not overlap any input.
 //
@@ -37,8 +39,9 @@ typedef struct {
     ck_type y_type;
 } ck_gemm_call;
 
-// K is consumed in steps of one 64-byte tile row: 32 bf16 or 64 int8.
-static inline size_t ck_k_step(ck_type x_type) { return x_type == CK_INT8 ? 64 : 32; }
+// K is consumed in steps of one 64-byte tile row: 32 bf16 or 64 int8, in planes too.
+static inline size_t ck_k_step(ck_type x_type) { return x_type == CK_BF16 ? 32 : 64; }
+static inline size_t ck_x_planes(ck_type x_type) { return x_type == CK_INT16 ? 2 : 1; }
 static inline size_t ck_k_padded(size_t k, ck_type x_type) {
     const size_t step = ck_k_step(x_type);
     return (k + step - 1) / step * step;
@@ -55,18 +58,24 @@ void ck_x_from_bf16(const uint16_t *source, size_t columns, size_t padded, uint1
 float ck_x_quantize_f32(const float *source, size_t columns, size_t padded, int8_t *target);
 float ck_x_quantize_bf16(const uint16_t *source, size_t columns, size_t padded, int8_t *target);
 
+// The same with 32639 in place of 127, the largest number whose two planes are int8.
+float ck_x_quantize16_f32(const float *source, size_t columns, size_t padded, int8_t *high, int8_t *low);
+float ck_x_quantize16_bf16(const uint16_t *source, size_t columns, size_t padded, int8_t *high, int8_t *low);
+
 // Some kernels read bf16 rows in another order: in every 8 elements those with even index come first, 0 2 4 6 1 3 5 7.
 // ck_x_even_odd is where element i goes; ck_x_to_even_odd reorders a row of `padded` elements, a multiple of 8, in place.
 static inline size_t ck_x_even_odd(size_t i) { return (i & ~(size_t)7) | (i & 7) >> 1 | (i & 1) << 2; }
 void ck_x_to_even_odd(uint16_t *row, size_t padded);
 
-// The same five, to the same bits, for wider instruction sets: best first, the functions above last.
+// The same seven, to the same bits, for wider instruction sets: best first, the functions above last.
 typedef struct __attribute__((swift_attr("@Sendable"))) {
     ck_isa isa;
     void (*from_f32)(const float *source, size_t columns, size_t padded, uint16_t *target);
     void (*from_bf16)(const uint16_t *source, size_t columns, size_t padded, uint16_t *target);
     float (*quantize_f32)(const float *source, size_t columns, size_t padded, int8_t *target);
     float (*quantize_bf16)(const uint16_t *source, size_t columns, size_t padded, int8_t *target);
+    float (*quantize16_f32)(const float *source, size_t columns, size_t padded, int8_t *high, int8_t *low);
+    float (*quantize16_bf16)(const uint16_t *source, size_t columns, size_t padded, int8_t *high, int8_t *low);
     void (*to_even_odd)(uint16_t *row, size_t padded);
 } ck_x_converter;
 

@@ -23,6 +23,14 @@ float ck_x_quantize_bf16_avx2(const uint16_t *source, size_t columns, size_t pad
     return quantize_bf16_avx2(source, columns, padded, target);
 }
 
+float ck_x_quantize16_f32_avx2(const float *source, size_t columns, size_t padded, int8_t *high, int8_t *low) {
+    return quantize16_f32_avx2(source, columns, padded, high, low);
+}
+
+float ck_x_quantize16_bf16_avx2(const uint16_t *source, size_t columns, size_t padded, int8_t *high, int8_t *low) {
+    return quantize16_bf16_avx2(source, columns, padded, high, low);
+}
+
 void ck_x_to_even_odd_avx2(uint16_t *row, size_t padded) {
     const __m128i order = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
     for (size_t i = 0; i < padded; i += 8) {

@@ -1,5 +1,5 @@
-// The AMX loops for weights with a scale for every group of inputs. Include after support/gemm_amx.h; define its four functions
-// and the three declared below.
+// The AMX loops for weights with a scale for every group of inputs. Include after support/gemm_amx.h; define its four functions,
+// the four declared below, and AMX_PLANES.
 //
 // C begins at zero with each group and is stored behind it; its rows are then scaled and added to the output's sums. That is
 // done one group late, while the tile unit works on the next: a stored tile takes some hundred cycles to arrive.
@@ -13,10 +13,8 @@ static size_t amx_group_steps(const amx_weights *weights, size_t step);
 // The scales of the 16 rows of a panel in the group of `step`. `scales` is what amx_panel_scales says of the panel.
 static const uint8_t *amx_panel_scales(const amx_weights *weights, size_t panel);
 static __m512 amx_group_scale(const amx_weights *weights, const uint8_t *scales, size_t step);
-// 64 bytes of C as fp32.
-#ifndef amx_c_to_f32
-#error "define amx_c_to_f32(c)"
-#endif
+// A row of C as fp32. With AMX_PLANES = 2 a row of x is two of the call's, and two rows of C, the first at `c`, are one of sums.
+static __m512 amx_c_to_f32(const char *c);
 
 enum { AMX_GROUP_STEPS = 4 };
 
@@ -28,7 +26,7 @@ CK_INLINE size_t amx_groups_scratch_bytes(const ck_gemm_call *call) {
 }
 
 CK_INLINE void amx_add_group(char *sums, const char *c, __m512 scale, size_t rows) {
-    for (size_t at = 0; at < rows * 64; at += 64)
+    for (size_t at = 0; at < rows * 64; at += AMX_PLANES * 64)
         _mm512_store_ps(sums + at, _mm512_fmadd_ps(amx_c_to_f32(c + at), scale, _mm512_load_ps(sums + at)));
 }
 
@@ -62,8 +60,8 @@ CK_INLINE void amx_decode_groups_panels(const ck_gemm_call *call, amx_weights *w
     }
     amx_add_slots(weights, sums, (const char *)c[turn ^ 1], scales, stored, call->m, panels, blocks);
     for (int slot = 0; slot < panels; slot++)
-        for (size_t m = 0; m < call->m; m++)
-            amx_finish(call, weights, m, panel + (size_t)slot, sums + slot * blocks * 1024 + m * 64);
+        for (size_t m = 0; m < call->m; m += AMX_PLANES)
+            amx_finish(call, weights, m / AMX_PLANES, panel + (size_t)slot, sums + slot * blocks * 1024 + m * 64);
 }
 
 static inline void amx_decode_groups(const ck_gemm_call *call, amx_weights *weights, size_t panel_begin, size_t panel_end,
@@ -198,7 +196,8 @@ static inline void amx_prefill_groups(const ck_gemm_call *call, amx_weights *wei
                 amx_add_stored(&stored);
             }
             for (size_t p = 0; p < block.panels; p++)
-                for (size_t m = m0; m < m1; m++) amx_finish(call, weights, m, panel + p, sums + p * sums_stride + (m - m0) * 64);
+                for (size_t m = m0; m < m1; m += AMX_PLANES)
+                    amx_finish(call, weights, m / AMX_PLANES, panel + p, sums + p * sums_stride + (m - m0) * 64);
         }
     }
 }

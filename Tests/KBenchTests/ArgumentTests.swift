@@ -13,7 +13,7 @@ import Testing
     let settings = try settings()
     #expect(settings.shapes.map(\.description) == ["4096x4096", "1024x4096", "14336x4096", "4096x14336"])
     #expect(settings.rows == [1, 4, 16])
-    #expect(settings.packings.map(\.sparsity) == [nil, 0.5, 0.5, nil, nil, nil, nil])
+    #expect(settings.packings.map(\.sparsity) == [nil, 0.5, 0.5, nil, nil, nil, nil, nil, nil])
   }
 
   @Test func shapesAndPresetsMix() throws {

@@ -5,13 +5,15 @@ struct Elements {
   let x: Matrix
   let w: Weights
   let bias: [Float]?
-  /// int8: what one step of each row is worth.
+  /// int8 and int16: what one step of each row is worth.
   let xScale: [Float]
   let wScale: [Float]
 
   enum Matrix {
     /// Exact values of bfloat16 bit patterns.
     case bfloat16(bits: [UInt16])
+    /// -32639...32639.
+    case int16([Int16])
     case int8([Int8])
   }
 
@@ -28,20 +30,30 @@ struct Elements {
     let special = kernelCase.elements == .special
     // 4-bit sums are scaled afterwards, so huge elements and scales would overflow on the way or not, as a kernel has it.
     let specialScales: [Float] = isCode4 ? [0, .nan] : [0, 0x1p-140, .greatestFiniteMagnitude, .infinity, .nan]
-    xScale = isInt8 ? Elements.scales(m, special: special ? specialScales : [], &random) : []
+    if variant.activations == .bfloat16 {
+      xScale = []
+    } else if isCode4, kernelCase.elements == .integers {
+      xScale = (0..<m).map { _ in random.pick([1, Float(Elements.leastExactXScale)]) }
+    } else {
+      xScale = Elements.scales(m, special: special ? specialScales : [], &random)
+    }
     if isCode4 {
-      x =
-        isInt8
-        ? .int8(Elements.codes(kernelCase, rows: m, fractions: [1], &random))
-        : .bfloat16(
-          bits: Elements.xBits(kernelCase, special: special ? Elements.specialBits.filter { $0 & 0x7FFF != 0x7F7F } : [], &random)
-        )
+      switch variant.activations {
+      case .bfloat16:
+        let specialX = special ? Elements.specialBits.filter { $0 & 0x7FFF != 0x7F7F } : []
+        x = .bfloat16(bits: Elements.xBits(kernelCase, special: specialX, &random))
+      case .int16:
+        // Of the smaller ones sums are exact in fp32, too, and the lower plane is as full as ever.
+        let largest: Int16 = kernelCase.elements == .integers ? random.pick([400, 32639]) : 32639
+        x = .int16(Elements.codes(kernelCase, rows: m, fractions: [1], largest: largest, &random))
+      case .int8: x = .int8(Elements.codes(kernelCase, rows: m, fractions: [1], largest: 127, &random))
+      }
       w = .code4(Code4Elements(kernelCase, &random))
       wScale = []
     } else if isInt8 {
-      x = .int8(Elements.codes(kernelCase, rows: m, fractions: [1], &random))
-      w = .matrix(
-        .int8(Elements.codes(kernelCase, rows: n, fractions: kernelCase.density.fractions(rows: n, &random), &random)))
+      x = .int8(Elements.codes(kernelCase, rows: m, fractions: [1], largest: 127, &random))
+      let fractions = kernelCase.density.fractions(rows: n, &random)
+      w = .matrix(.int8(Elements.codes(kernelCase, rows: n, fractions: fractions, largest: 127, &random)))
       wScale = Elements.scales(n, special: [], &random)
     } else {
       let specialX = special && random.isTrue(0.5)
@@ -66,6 +78,9 @@ struct Elements {
   private static let specialBits: [UInt16] = [
     0x8000, 0x0001, 0x807F, 0x0080, 0x7F7F, 0xFF7F, 0x7F80, 0xFF80, 0x7FC0, 0x7F81,
   ]
+
+  /// What a step of x is worth at least where sums of integers are to be exact.
+  static let leastExactXScale = 0.25
 
   private static func xBits(_ kernelCase: KernelCase, special: [UInt16], _ random: inout Random) -> [UInt16] {
     let k = kernelCase.k
@@ -102,14 +117,17 @@ struct Elements {
     }
   }
 
-  private static func codes(_ kernelCase: KernelCase, rows: Int, fractions: [Double], _ random: inout Random) -> [Int8] {
+  private static func codes<Code: FixedWidthInteger & SignedInteger>(
+    _ kernelCase: KernelCase, rows: Int, fractions: [Double], largest: Code, _ random: inout Random
+  ) -> [Code] {
     let k = kernelCase.k
-    var codes = [Int8](repeating: 0, count: rows * k)
+    var codes = [Code](repeating: 0, count: rows * k)
     codes.withUnsafeMutableBufferPointer { codes in
       for row in 0..<rows {
         let fraction = fractions[row % fractions.count]
         for at in row * k..<row * k + k where fraction == 1 || random.isTrue(fraction) {
-          codes[at] = kernelCase.elements == .extremes ? random.pick([-127, 127]) : Int8(random.integer(-127, 127))
+          let isExtreme = kernelCase.elements == .extremes
+          codes[at] = isExtreme ? random.pick([-largest, largest]) : Code(random.integer(-Int(largest), Int(largest)))
         }
       }
     }

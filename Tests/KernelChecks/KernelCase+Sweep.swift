@@ -33,11 +33,11 @@ extension KernelCase {
       }
     }
     for (m, n, k) in largeShapes {
-      for elements in [Elements.integers, variant.activations == .int8 ? .extremes : .positive] {
+      for elements in [Elements.integers, variant.activations == .bfloat16 ? .positive : .extremes] {
         add(.values, m, n, k, elements)
       }
     }
-    let drifting: Elements = variant.activations == .int8 ? .integers : .uniform
+    let drifting: Elements = variant.activations == .bfloat16 ? .uniform : .integers
     for m in Array(1...33) + [48, 49, 64, 65, 127] {
       add(.rows, m, random.pick([1, 17, 40]), random.pick([33, 130, 513]), drifting)
     }
@@ -64,8 +64,8 @@ extension KernelCase {
   }
 
   private static func elements(for activations: ActivationType) -> [Elements] {
-    activations == .int8
-      ? [.integers, .extremes, .special] : [.integers, .uniform, .positive, .outliers, .denormals, .special]
+    activations == .bfloat16
+      ? [.integers, .uniform, .positive, .outliers, .denormals, .special] : [.integers, .extremes, .special]
   }
 
   private init(

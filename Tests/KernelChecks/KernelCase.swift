@@ -12,11 +12,12 @@ public struct KernelCase: Sendable, Hashable {
     case threads
   }
 
-  /// Where the elements of x and of the weights come from. int8 kernels read `integers`, `extremes` and `special`.
+  /// Where the elements of x and of the weights come from. Kernels of int8 and int16 read `integers`,
+  /// `extremes` and `special`.
   public enum Elements: String, Sendable, CaseIterable {
-    /// Integers whose sums are exact in fp32, or int8 of the full range -127...127: no tolerance.
+    /// Integers whose sums are exact in fp32: no tolerance. int8 and some int16 of the full range, where that can be too much.
     case integers
-    /// Every element the largest or the smallest int8.
+    /// Every element the largest or the smallest integer.
     case extremes
     /// -1...1.
     case uniform

@@ -22,10 +22,10 @@ struct Operands {
   init?(_ kernelCase: KernelCase, activations: ActivationType, elements: Elements) {
     self.kernelCase = kernelCase
     layout = Operands.layout(activations, elements.w, k: kernelCase.k)
-    xStride = layout.rowByteCount + 64 * kernelCase.xGap
+    xStride = layout.planeByteCount + 64 * kernelCase.xGap
     guard
       let x = GuardedBuffer(
-        byteCount: (kernelCase.m - 1) * xStride + layout.rowByteCount, guardPage: kernelCase.guardPage),
+        byteCount: (kernelCase.m * layout.type.planes - 1) * xStride + layout.planeByteCount, guardPage: kernelCase.guardPage),
       let xScale = GuardedBuffer(copying: elements.xScale, guardPage: kernelCase.guardPage),
       let weights = Operands.pack(elements, kernelCase)
     else { return nil }
@@ -49,13 +49,19 @@ struct Operands {
   private func fill(from matrix: Elements.Matrix) {
     let k = kernelCase.k
     for row in 0..<kernelCase.m {
-      let target = x.base + row * xStride
-      target.initializeMemory(as: UInt8.self, repeating: 0, count: layout.rowByteCount)
+      let target = x.base + row * layout.type.planes * xStride
+      for plane in 0..<layout.type.planes {
+        (target + plane * xStride).initializeMemory(as: UInt8.self, repeating: 0, count: layout.planeByteCount)
+      }
+      let bytes = target.assumingMemoryBound(to: Int8.self)
       for column in 0..<k {
         let place = layout.position(of: column)
         switch matrix {
         case .bfloat16(let bits): target.assumingMemoryBound(to: UInt16.self)[place] = bits[row * k + column]
-        case .int8(let codes): target.assumingMemoryBound(to: Int8.self)[place] = codes[row * k + column]
+        case .int16(let codes):
+          let low = Int8(truncatingIfNeeded: codes[row * k + column])
+          (bytes[place], bytes[xStride + place]) = (Int8((Int(codes[row * k + column]) - Int(low)) / 256), low)
+        case .int8(let codes): bytes[place] = codes[row * k + column]
         }
       }
     }
@@ -65,6 +71,7 @@ struct Operands {
     switch elements.w {
     case .matrix(.bfloat16(let bits)) where kernelCase.format == WeightFormat.bf16.rawValue: packDense(bits, kernelCase)
     case .matrix(.bfloat16(let bits)): bits.withUnsafeBytes { packBitmap($0, .CK_BF16, scales: nil, kernelCase) }
+    case .matrix(.int16): preconditionFailure("no weights are int16")
     case .matrix(.int8(let codes)): codes.withUnsafeBytes { packBitmap($0, .CK_INT8, scales: elements.wScale, kernelCase) }
     case .code4(let elements): packCode4(elements, kernelCase)
     }
@@ -141,8 +148,8 @@ struct Operands {
   /// The call for `rows` rows of x from `row` on.
   func call(row: Int = 0, rows: Int, into y: GuardedBuffer) -> ck_gemm_call {
     ck_gemm_call(
-      m: rows, n: kernelCase.n, k: kernelCase.k, x: x.base + row * xStride, x_stride: xStride,
-      x_scale: layout.type == .int8 ? UnsafePointer(xScale.pointer(to: Float.self) + row) : nil,
+      m: rows, n: kernelCase.n, k: kernelCase.k, x: x.base + row * layout.type.planes * xStride, x_stride: xStride,
+      x_scale: layout.type != .bfloat16 ? UnsafePointer(xScale.pointer(to: Float.self) + row) : nil,
       bias: bias.map { UnsafePointer($0.pointer(to: Float.self)) }, y: y.base, y_stride: kernelCase.n + kernelCase.yGap,
       y_type: kernelCase.output == .float32 ? .CK_F32 : .CK_BF16)
   }

@@ -34,7 +34,11 @@ struct Oracle {
   static func code4Roundings(isaTag: String, type: ActivationType, group: Int, k: Int) -> Int {
     if isaTag == "scalar" { return 3 }
     let groups = (k + 63) / 16 + 1
-    return type == .int8 ? groups + 3 : max(group, 32) + groups + 22
+    return switch type {
+    case .bfloat16: max(group, 32) + groups + 22
+    case .int16: groups + 4
+    case .int8: groups + 3
+    }
   }
 
   init(_ kernelCase: KernelCase, elements: Elements, isaTag: String) {
@@ -52,11 +56,13 @@ struct Oracle {
         roundings: Oracle.code4Roundings(isaTag: isaTag, type: .bfloat16, group: w.code4.group, k: kernelCase.k),
         isExact: w.code4.hasIntegerValues, largestScale: 512)
       right = []
-    case (.int8(let x), .code4(let w)):
-      let scaled = x.indices.map { Float(x[$0]) }
+    case (.int16(let x), .code4(let w)):
       (exact, hard, alarm) = Oracle.bounded(
-        kernelCase, x: scaled, xScale: elements.xScale, w: w.weights(n: kernelCase.n, k: kernelCase.k), bias: bias,
-        roundings: Oracle.code4Roundings(isaTag: isaTag, type: .int8, group: w.code4.group, k: kernelCase.k), isExact: false)
+        kernelCase, x: x.map { Float($0) }, xScale: elements.xScale, w: w, .int16, isaTag: isaTag, bias: bias)
+      right = []
+    case (.int8(let x), .code4(let w)):
+      (exact, hard, alarm) = Oracle.bounded(
+        kernelCase, x: x.map { Float($0) }, xScale: elements.xScale, w: w, .int8, isaTag: isaTag, bias: bias)
       right = []
     case (.int8(let x), .matrix(.int8(let w))):
       right = Oracle.scaled(kernelCase, x: x, w: w, bias: bias, elements)
@@ -65,9 +71,19 @@ struct Oracle {
     }
   }
 
+  /// 4-bit weights by integers, which are scaled.
+  private static func bounded(
+    _ kernelCase: KernelCase, x: [Float], xScale: [Float], w: Code4Elements, _ type: ActivationType, isaTag: String, bias: [Float]
+  ) -> ([Double], [Double], [Double]) {
+    bounded(
+      kernelCase, x: x, xScale: xScale, w: w.weights(n: kernelCase.n, k: kernelCase.k), bias: bias,
+      roundings: code4Roundings(isaTag: isaTag, type: type, group: w.code4.group, k: kernelCase.k), isExact: false,
+      leastStep: Double(w.code4.unit) * Elements.leastExactXScale / 2)
+  }
+
   private static func bounded(
     _ kernelCase: KernelCase, x: [Float], xScale: [Float] = [], w: [Float], bias: [Float], roundings: Int, isExact: Bool = true,
-    largestScale: Double = 1
+    largestScale: Double = 1, leastStep: Double? = nil
   ) -> ([Double], [Double], [Double]) {
     let (m, n, k) = (kernelCase.m, kernelCase.n, kernelCase.k)
     var exact = [Double](repeating: 0, count: m * n)
@@ -93,7 +109,10 @@ struct Oracle {
     let flushed = magnitude.indices.map { 0x1p-126 * largestScale * (Double(k) + xSum[$0 / n] + wSum[$0 % n]) }
     let hard = magnitude.indices.map { worst * magnitude[$0] + flushed[$0] }
     let alarm = magnitude.indices.map { likely * magnitude[$0] + flushed[$0] }
-    return (exact, hard, alarm)
+    guard kernelCase.elements == .integers, let leastStep else { return (exact, hard, alarm) }
+    // Everything is a multiple of that step, and sums of few enough of them are exact in fp32.
+    let isSmall = magnitude.map { $0 / leastStep < 0x1p24 }
+    return (exact, hard.indices.map { isSmall[$0] ? 0 : hard[$0] }, alarm.indices.map { isSmall[$0] ? 0 : alarm[$0] })
   }
 
   private static func sums(of matrix: [Float], rows: Int) -> [Double] {

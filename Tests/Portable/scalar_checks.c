@@ -45,11 +45,13 @@ static uint16_t bf16_of(int value) {
     return (uint16_t)(bits >> 16);
 }
 
+enum { STEPS = 64 };  // of an int16 row of x make 1, so that both planes are in use
+
 // One product: w[n x k] and x[m x k] hold integers in -7...7, about half of w's are 0; `expected` is x w^T + bias in integers.
 typedef struct {
     size_t n, k, m;
     int *w, *x, *expected;
-    float *bias, *scales;
+    float *bias, *scales, *fine_scales;
 } problem;
 
 static problem make_problem(size_t n, size_t k, size_t m) {
@@ -63,6 +65,8 @@ static problem make_problem(size_t n, size_t k, size_t m) {
     for (size_t i = 0; i < m * k; i++) p.x[i] = (int)(next_random() % 15) - 7;
     for (size_t i = 0; i < n; i++) p.bias[i] = (float)((int)(next_random() % 31) - 15);
     for (size_t i = 0; i < (n > m ? n : m); i++) p.scales[i] = 1;
+    p.fine_scales = allocate(m * sizeof *p.fine_scales);
+    for (size_t i = 0; i < m; i++) p.fine_scales[i] = 1.0f / STEPS;
     for (size_t row = 0; row < m; row++)
         for (size_t out = 0; out < n; out++) {
             int sum = (int)p.bias[out];
@@ -78,21 +82,30 @@ static void free_problem(problem *p) {
     free(p->expected);
     free(p->bias);
     free(p->scales);
+    free(p->fine_scales);
+}
+
+static void write_element(uint8_t *row, ck_type type, size_t i, size_t stride, int value) {
+    const int fine = STEPS * value, high = (fine + 128) >> 8;
+    const uint16_t bits = bf16_of(value);
+    switch (type) {
+    case CK_INT16:
+        row[i] = (uint8_t)high;
+        row[stride + i] = (uint8_t)(fine - 256 * high);
+        break;
+    case CK_INT8: row[i] = (uint8_t)value; break;
+    default: memcpy(row + 2 * i, &bits, 2);
+    }
 }
 
 // A call on the problem's activations in the type that the variant reads; rows of k padded to `padded`, even elements of every 8
 // first if `even_odd`.
 static ck_gemm_call make_padded_call(const problem *p, ck_type type, size_t padded, int even_odd) {
-    const size_t element = type == CK_INT8 ? 1 : 2;
-    const size_t stride = padded * element;
-    uint8_t *x = allocate(p->m * stride);
+    const size_t stride = padded * (type == CK_BF16 ? 2 : 1), row_bytes = stride * ck_x_planes(type);
+    uint8_t *x = allocate(p->m * row_bytes);
     for (size_t row = 0; row < p->m; row++) {
-        for (size_t i = 0; i < p->k; i++) {
-            const int value = p->x[row * p->k + i];
-            const uint16_t bits = type == CK_INT8 ? (uint8_t)value : bf16_of(value);
-            memcpy(x + row * stride + i * element, &bits, element);
-        }
-        if (even_odd) ck_x_to_even_odd((uint16_t *)(void *)(x + row * stride), padded);
+        for (size_t i = 0; i < p->k; i++) write_element(x + row * row_bytes, type, i, stride, p->x[row * p->k + i]);
+        if (even_odd) ck_x_to_even_odd((uint16_t *)(void *)(x + row * row_bytes), padded);
     }
     return (ck_gemm_call){
         .m = p->m,
@@ -100,7 +113,7 @@ static ck_gemm_call make_padded_call(const problem *p, ck_type type, size_t padd
         .k = p->k,
         .x = x,
         .x_stride = stride,
-        .x_scale = p->scales,
+        .x_scale = type == CK_INT16 ? p->fine_scales : p->scales,
         .bias = p->bias,
         .y = allocate(p->m * p->n * sizeof(float)),
         .y_stride = p->n,

@@ -85,8 +85,66 @@ internal import Testing
     #expect(codes == expected + [Int8](repeating: 0, count: codes.count - source.count))
   }
 
+  /// Both planes of a row, put together again.
+  private func planes<Element: BitwiseCopyable>(
+    _ source: [Element], padded: Int,
+    _ body: (UnsafePointer<Element>, UnsafeMutablePointer<Int8>, UnsafeMutablePointer<Int8>) -> Float
+  ) throws -> (codes: [Int], step: Float) {
+    let high = try #require(GuardedBuffer(byteCount: padded, guardPage: .after))
+    let low = try convert(source, to: Int8.self, padded: padded) { body($0, high.pointer(to: Int8.self), $1) }
+    #expect(high.surroundingsAreUntouched)
+    let upper = UnsafeBufferPointer(start: high.pointer(to: Int8.self), count: padded)
+    let codes = zip(upper, low.target).map { 256 * Int($0) + Int($1) }
+    return (codes, low.result)
+  }
+
+  @Test(arguments: Converter.all, lengths)
+  func int16FollowsItsRule(converter: Converter, length: Int) throws {
+    let padded = ck_k_padded(length, .CK_INT16)
+    for scale in [Float(1), 0x1p-140, 0x1p-20] {
+      let floats = ActivationTests.source(length, finite: true).map { max(-4, min(4, $0)) * scale }
+      let fromFloat = try planes(floats, padded: padded) { converter.functions.quantize16_f32($0, length, padded, $1, $2) }
+      expectRule16(floats, fromFloat.codes, step: fromFloat.step)
+      let halves = floats.map { BFloat16($0) }
+      let fromHalf = try planes(halves.map(\.bits), padded: padded) {
+        converter.functions.quantize16_bf16($0, length, padded, $1, $2)
+      }
+      expectRule16(halves.map { Float($0) }, fromHalf.codes, step: fromHalf.step)
+    }
+  }
+
+  private func expectRule16(_ source: [Float], _ codes: [Int], step: Float) {
+    let largest = source.reduce(0) { max($0, abs($1)) }
+    let expected = source.map { largest == 0 ? 0 : Int(($0 / largest * 32639).rounded(.toNearestOrEven)) }
+    #expect(step == largest / 32639)
+    #expect(codes == expected + [Int](repeating: 0, count: codes.count - source.count))
+    // What Docs/Numerics.md says of the distance, where the step itself is not denormal.
+    guard step > 0x1p-100 else { return }
+    for (value, code) in zip(source, codes) {
+      #expect(abs(Double(value) - Double(code) * Double(step)) <= Double(step) * (0.5 + 0x1p-7))
+    }
+  }
+
+  /// The bound of Docs/Numerics.md against bfloat16's, for rows of every kind: the squares of a row's errors.
+  @Test(arguments: [64, 4096, 14336], [Float(1), 30, 3000])
+  func int16IsCloserToARowThanBFloat16(length: Int, outlier: Float) throws {
+    var random = SeededGenerator(seed: UInt64(length))
+    var row = (0..<length).map { _ in Float.random(in: -1...1, using: &random) + Float.random(in: -1...1, using: &random) }
+    row[length / 3] *= outlier
+    let padded = ck_k_padded(length, .CK_INT16)
+    let fixed = try planes(row, padded: padded) { ck_x_quantize16_f32($0, length, padded, $1, $2) }
+    func squares(_ approximation: (Int) -> Double) -> Double {
+      row.indices.reduce(0) { $0 + (Double(row[$1]) - approximation($1)) * (Double(row[$1]) - approximation($1)) }
+    }
+    let int16 = squares { Double(fixed.codes[$0]) * Double(fixed.step) }
+    let bfloat16 = squares { Double(Float(BFloat16(row[$0]))) }
+    #expect(int16 < bfloat16, "\(int16.squareRoot()) and \(bfloat16.squareRoot())")
+    let largest = row.reduce(0) { max($0, Double(abs($1))) }
+    #expect(int16.squareRoot() <= 1.02 * largest * Double(length).squareRoot() / 65278)
+  }
+
   @Test(arguments: Converter.all, [Float.nan, -.nan, .signalingNaN, .infinity, -.infinity])
-  func aRowThatIsNotFiniteHasNoInt8Form(converter: Converter, value: Float) throws {
+  func aRowThatIsNotFiniteHasNoIntegers(converter: Converter, value: Float) throws {
     for position in [0, 7, 8, 39] {
       var source = [Float](repeating: 1, count: 40)
       source[position] = value
@@ -98,6 +156,9 @@ internal import Testing
       }
       #expect(fromHalf.result.isNaN)
       #expect(fromHalf.target == [Int8](repeating: 0, count: 64))
+      let fixed = try planes(source, padded: 64) { converter.functions.quantize16_f32($0, 40, 64, $1, $2) }
+      #expect(fixed.step.isNaN)
+      #expect(fixed.codes == [Int](repeating: 0, count: 64))
     }
   }
 
@@ -108,6 +169,11 @@ internal import Testing
     }
     #expect(row.result == 0)
     #expect(row.target == [Int8](repeating: 0, count: 64))
+    let fixed = try planes([Float](repeating: -0.0, count: 5), padded: 64) {
+      converter.functions.quantize16_f32($0, 5, 64, $1, $2)
+    }
+    #expect(fixed.step == 0)
+    #expect(fixed.codes == [Int](repeating: 0, count: 64))
   }
 
   /// A level caps the conversions of x as it caps the kernels, and so does what a machine lacks.

@@ -6,7 +6,8 @@ internal import Testing
 struct MadeUpFeatures: Sendable, CustomTestStringConvertible {
   let name: String
   let features: InstructionSet
-  /// For each type of x the tag for a single row and the tag for as many rows as anything could want.
+  /// For each type of x the tag for a single row and the tag for as many rows as anything could want; int16 rows go where int8
+  /// rows go.
   let expected: [ActivationType: (one: String, many: String)]
 
   var testDescription: String { name }
@@ -38,7 +39,7 @@ struct MadeUpFeatures: Sendable, CustomTestStringConvertible {
   private init(_ name: String, _ features: InstructionSet, bf16: (String, String), int8: (String, String)) {
     self.name = name
     self.features = features
-    expected = [.bfloat16: bf16, .int8: int8]
+    expected = [.bfloat16: bf16, .int16: int8, .int8: int8]
   }
 
   static let amx = KernelSelection(features: sapphireRapids)

@@ -16,14 +16,16 @@ struct TestActivations {
 
   /// Some rows as kernels read them.
   func packed(rows chosen: [Int], layout: ActivationLayout) throws(TesseraError) -> PackedActivations {
-    let stride = layout.rowByteCount
+    let stride = layout.planeByteCount
+    let planes = layout.type.planes
     var scales = [Float](repeating: 1, count: chosen.count)
     let converter = PackedActivations.converter
-    let region = try MemoryRegion(byteCount: chosen.count * stride) { bytes in
+    let region = try MemoryRegion(byteCount: chosen.count * planes * stride) { bytes in
       values.withUnsafeBufferPointer { values in
         guard let source = values.baseAddress, let target = bytes.baseAddress else { return }
         for (index, row) in chosen.enumerated() {
-          scales[index] = layout.fill(target + index * stride, from: .float32(source + row * inputs), with: converter)
+          scales[index] = layout.fill(
+            target + index * planes * stride, stride: stride, from: .float32(source + row * inputs), with: converter)
         }
       }
     }
@@ -45,11 +47,13 @@ struct PackedActivations {
 
   /// The numbers that kernels multiply.
   func row(_ row: Int) -> [Double] {
-    let base = region.base + row * stride
+    let base = region.base + row * layout.type.planes * stride
+    let bytes = base.assumingMemoryBound(to: Int8.self)
     return (0..<layout.inputs).map { input in
       let place = layout.position(of: input)
       return switch layout.type {
-      case .int8: Double(base.assumingMemoryBound(to: Int8.self)[place]) * Double(scales[row])
+      case .int16: Double(256 * Int(bytes[place]) + Int(bytes[stride + place])) * Double(scales[row])
+      case .int8: Double(bytes[place]) * Double(scales[row])
       case .bfloat16: Double(Float(BFloat16(bits: base.assumingMemoryBound(to: UInt16.self)[place])))
       }
     }

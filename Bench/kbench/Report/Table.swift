@@ -40,9 +40,14 @@ enum Table {
     }.joined(separator: " ")
   }
 
-  /// `bitmap-bf16 50%`, `razer-g128 a8`
+  /// `bitmap-bf16 50%`, `razer-g128 i16`
   static func formatName(_ row: ResultRow) -> String {
     if let sparsity = row.sparsity { return "\(row.format) \(fixed(sparsity * 100, 0))%" }
-    return row.op == BenchOperation.code4GEMM.rawValue && row.activations == .int8 ? "\(row.format) a8" : row.format
+    guard row.op == BenchOperation.code4GEMM.rawValue, let activations = row.activations else { return row.format }
+    return switch activations {
+    case .bfloat16: row.format
+    case .int16: "\(row.format) i16"
+    case .int8: "\(row.format) i8"
+    }
   }
 }

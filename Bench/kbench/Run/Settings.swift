@@ -4,7 +4,7 @@ internal import Tessera
 struct Settings {
   var operations: Set<BenchOperation> = Set(BenchOperation.allCases)
   var formats = Settings.usualFormats
-  /// Rows of x as bfloat16, or quantised to int8, where a format's kernels read both.
+  /// What rows of x become, where a format's kernels read several types.
   var activations = ActivationType.allCases
   var attentionFormats = AttentionFormat.allCases
   /// Tokens in the caches of attention.

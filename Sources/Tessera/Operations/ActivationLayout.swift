@@ -4,6 +4,8 @@ package import CKernels
 public enum ActivationType: String, Sendable, CaseIterable, Codable, CustomStringConvertible {
   /// Rounded to bfloat16.
   case bfloat16 = "bf16"
+  /// Quantised row by row, symmetrically, with step max|row| / 32639: closer to the row than bfloat16, and integers to kernels.
+  case int16
   /// Quantised row by row, symmetrically, with step max|row| / 127.
   case int8
 
@@ -37,18 +39,20 @@ public struct ActivationLayout: Sendable, Hashable {
 
   /// Elements of a block with its zeros.
   package var paddedBlock: Int { (blockInputs + step - 1) / step * step }
-  /// Bytes of a row with its zeros.
-  package var rowByteCount: Int { inputs / blockInputs * paddedBlock * type.elementByteCount }
+  /// Bytes of a row with its zeros, or of each of its planes.
+  package var planeByteCount: Int { inputs / blockInputs * paddedBlock * type.planeElementByteCount }
 
-  /// Where an input's element lies in a row.
+  /// Where an input's element lies in a row or a plane.
   package func position(of input: Int) -> Int {
     let place = input / blockInputs * paddedBlock + input % blockInputs
     return isEvenOdd ? ck_x_even_odd(place) : place
   }
 
-  /// Writes one row in this layout: zeros included, `rowByteCount` bytes.
-  /// - Returns: what one step of an int8 row is worth; 1 for bfloat16.
-  package func fill(_ target: UnsafeMutableRawPointer, from row: MatrixRow, with converter: ck_x_converter) -> Float {
+  /// Writes one row in this layout: zeros included, `planeByteCount` bytes, for each plane, which are `stride` bytes apart.
+  /// - Returns: what one step of an integer is worth; 1 for bfloat16.
+  package func fill(
+    _ target: UnsafeMutableRawPointer, stride: Int, from row: MatrixRow, with converter: ck_x_converter
+  ) -> Float {
     switch type {
     case .bfloat16:
       for block in 0..<inputs / blockInputs {
@@ -56,9 +60,11 @@ public struct ActivationLayout: Sendable, Hashable {
         round(place, from: row.advanced(by: block * blockInputs), with: converter)
       }
       return 1
-    case .int8:
-      let scale = quantize(target.assumingMemoryBound(to: Int8.self), from: row, with: converter)
-      if inputs > blockInputs { spreadBlocks(target) }
+    case .int16, .int8:
+      let scale = quantize(target.assumingMemoryBound(to: Int8.self), stride: stride, from: row, with: converter)
+      if inputs > blockInputs {
+        for plane in 0..<type.planes { spreadBlocks(target + plane * stride) }
+      }
       return scale
     }
   }
@@ -72,11 +78,15 @@ public struct ActivationLayout: Sendable, Hashable {
   }
 
   /// The whole row in one go, because it has one step; padded where it is one block.
-  private func quantize(_ target: UnsafeMutablePointer<Int8>, from row: MatrixRow, with converter: ck_x_converter) -> Float {
+  private func quantize(
+    _ target: UnsafeMutablePointer<Int8>, stride: Int, from row: MatrixRow, with converter: ck_x_converter
+  ) -> Float {
     let padded = inputs == blockInputs ? paddedBlock : inputs
-    return switch row {
-    case .float32(let source): converter.quantize_f32(source, inputs, padded, target)
-    case .bfloat16(let source): converter.quantize_bf16(source, inputs, padded, target)
+    return switch (row, type) {
+    case (.float32(let source), .int16): converter.quantize16_f32(source, inputs, padded, target, target + stride)
+    case (.float32(let source), _): converter.quantize_f32(source, inputs, padded, target)
+    case (.bfloat16(let source), .int16): converter.quantize16_bf16(source, inputs, padded, target, target + stride)
+    case (.bfloat16(let source), _): converter.quantize_bf16(source, inputs, padded, target)
     }
   }
 
@@ -91,8 +101,25 @@ public struct ActivationLayout: Sendable, Hashable {
 }
 
 extension ActivationType {
-  package var cType: ck_type { self == .int8 ? .CK_INT8 : .CK_BF16 }
-  package var elementByteCount: Int { self == .int8 ? 1 : 2 }
+  package init(_ type: ck_type) {
+    switch type {
+    case .CK_INT16: self = .int16
+    case .CK_INT8: self = .int8
+    default: self = .bfloat16
+    }
+  }
+
+  package var cType: ck_type {
+    switch self {
+    case .bfloat16: .CK_BF16
+    case .int16: .CK_INT16
+    case .int8: .CK_INT8
+    }
+  }
+
+  /// How many rows of memory, one behind the other, hold a row of x: an int16 has its upper and its lower byte in different ones.
+  package var planes: Int { ck_x_planes(cType) }
+  package var planeElementByteCount: Int { self == .bfloat16 ? 2 : 1 }
 }
 
 /// A row of x as a caller has it.

@@ -50,8 +50,8 @@ public final class Executor: Sendable {
 
   /// y = x W^T + bias.
   /// - Parameters:
-  ///   - x: `rows * weights.inputs` elements, row after row; rounded to bfloat16, or quantised to int8 row by row, as the
-  ///     kernels of the format read it.
+  ///   - x: `rows * weights.inputs` elements, row after row; rounded to bfloat16, or quantised to int16 or int8 row by
+  ///     row, as the weights want it.
   ///   - rows: M, at least 1.
   ///   - weights: W, packed, with the bias if there is one.
   ///   - y: `rows * weights.outputs` elements, all overwritten.

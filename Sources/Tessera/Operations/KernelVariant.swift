@@ -32,7 +32,7 @@ public struct KernelVariant: Sendable, CustomStringConvertible {
   }
 
   package init(_ variant: ck_code4_gemm_variant) {
-    let type: ActivationType = variant.x_type == .CK_INT8 ? .int8 : .bfloat16
+    let type = ActivationType(variant.x_type)
     let formats = WeightFormat.allCases.filter { format in
       format.code4.map { $0.group >= Int(variant.min_group) } == true && format.activations.contains(type)
     }
@@ -46,7 +46,7 @@ public struct KernelVariant: Sendable, CustomStringConvertible {
     self.name = String(cString: name)
     self.operation = operation
     self.formats = formats
-    activations = xType == .CK_INT8 ? .int8 : .bfloat16
+    activations = ActivationType(xType)
     instructionSets = InstructionSet(rawValue: isa)
     self.minRows = Int(minRows)
     self.kernel = kernel

@@ -52,7 +52,7 @@ public enum WeightFormat: String, Sendable, CaseIterable, Codable, CustomStringC
     switch self {
     case .bf16, .bitmapBF16: [.bfloat16]
     case .bitmapInt8: [.int8]
-    default: code4?.hasIntegerValues == true ? [.bfloat16, .int8] : [.bfloat16]
+    default: code4?.hasIntegerValues == true ? [.bfloat16, .int16, .int8] : [.bfloat16]
     }
   }
 

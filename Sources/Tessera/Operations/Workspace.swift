@@ -9,8 +9,8 @@ struct Workspace: ~Copyable {
   /// Makes room for a call and lays it out.
   mutating func layOut(rows: Int, layout: ActivationLayout, converter: ck_x_converter) throws(TesseraError) -> Activations {
     // An odd number of cache lines from row to row: 16 rows of one tile then fall into 16 different sets of the L1 cache.
-    let stride = ((layout.rowByteCount + 63) / 64 | 1) * 64
-    let (byteCount, overflow) = rows.multipliedReportingOverflow(by: stride)
+    let stride = ((layout.planeByteCount + 63) / 64 | 1) * 64
+    let (byteCount, overflow) = rows.multipliedReportingOverflow(by: stride * layout.type.planes)
     guard !overflow else { throw .outOfMemory(bytes: Int.max) }
     try activations.reserve(byteCount: byteCount)
     try scales.reserve(byteCount: rows * MemoryLayout<Float>.stride)
@@ -38,10 +38,10 @@ struct ThreadScratch: @unchecked Sendable {
   subscript(worker: Int) -> UnsafeMutableRawPointer? { base.map { $0 + worker * stride } }
 }
 
-/// Rows of x in the form kernels read, `stride` bytes apart.
+/// Rows of x in the form kernels read; they, or their planes, are `stride` bytes apart.
 struct Activations: @unchecked Sendable {
   let base: UnsafeMutableRawPointer
-  /// int8: what one step of each row is worth.
+  /// int8 and int16: what one step of each row is worth.
   let scale: UnsafeMutablePointer<Float>
   let layout: ActivationLayout
   let stride: Int
@@ -49,7 +49,8 @@ struct Activations: @unchecked Sendable {
 
   /// Converts row `row` of x.
   func fill(row: Int, from x: MatrixRow) {
-    scale[row] = layout.fill(base + row * stride, from: x.advanced(by: row * layout.inputs), with: converter)
+    let target = base + row * layout.type.planes * stride
+    scale[row] = layout.fill(target, stride: stride, from: x.advanced(by: row * layout.inputs), with: converter)
   }
 }
 

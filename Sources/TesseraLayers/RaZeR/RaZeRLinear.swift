@@ -7,8 +7,9 @@ public import Tessera
 /// itself. A layer reads 4.125 (groups of 128) to 4.5 (groups of 16) bits per weight, where dense bfloat16 reads 16: at most 3.88
 /// and 3.56 times less.
 ///
-/// The same layer multiplies bfloat16 activations, which changes nothing but the weights, or activations quantised to int8 row by
-/// row, which is faster with many rows: `multiplying(.int8)`.
+/// The same layer multiplies activations in bfloat16, which is what they are unless one says otherwise, or quantised row by row:
+/// `multiplying(.int16)` is nearer to rows that are not bfloat16 already (Docs/Numerics.md, section 6) and leaves kernels the
+/// arithmetic of integers, `multiplying(.int8)` gives up precision for speed with many rows.
 ///
 /// ```swift
 /// let layer = try RaZeRLinear(weights: Code4Weights(packing: codes.span, scales: scales.span, tensorScale: scale,

@@ -1,0 +1,7 @@
+// code4_gemm of int16 rows of x, the definition.
+#include "code4_gemm/code4_integers_scalar.h"
+
+void ck_code4_gemm_int16_scalar(const ck_gemm_call *call, const ck_code4_weights *w, size_t panel_begin, size_t panel_end,
+                                void *scratch) {
+    code4_multiply_integers(call, w, panel_begin, panel_end, scratch, 2);
+}
