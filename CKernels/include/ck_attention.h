@@ -28,9 +28,12 @@ extern "C" {
 //   CK_KV_BF16   64 rows of dim bf16, each padded with zeros to whole lines of 64 bytes.
 //   CK_KV_INT8   64 rows of dim int8, each padded with zeros to whole lines of 64 bytes; then 64 floats: row t is worth
 //                scale[t] times its integers. The integers are -127...127.
+//   CK_KV_LATENT_BF16   latents of keys, which ck_latent_attention.h reads: tokens in lanes, four blocks of 16. A block has a
+//                line of 64 bytes for each two elements, dim rounded up to 32: those of its token 0, of token 1, ... 15.
 typedef enum __attribute__((enum_extensibility(open))) : uint32_t {
-    CK_KV_BF16 = 0,
-    CK_KV_INT8 = 1,
+    CK_KV_BF16        = 0,
+    CK_KV_INT8        = 1,
+    CK_KV_LATENT_BF16 = 16,
 } ck_kv_type;
 
 // Bytes of a part, a multiple of 64; 0 where the type is unknown or the size overflows.

@@ -105,6 +105,7 @@ CK_MODEL __m512 _mm512_fmadd_ps(__m512 a, __m512 b, __m512 c) {
     ck_vector_model_fma((float *)&c, (const float *)&a, (const float *)&b);
     return c;
 }
+CK_MODEL __m512 _mm512_fmsub_ps(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, -c); }
 CK_MODEL __m512 _mm512_cvtepi32_ps(__m512i a) { return __builtin_convertvector((ck_i32x16)a, __m512); }
 
 // Integer arithmetic wraps.

@@ -12,6 +12,7 @@
 #include "ck_bitmap_gemm.h"
 #include "ck_code4_gemm.h"
 #include "ck_dense_gemm.h"
+#include "ck_latent_attention.h"
 #include "support/isa.h"
 
 // CK_MODEL_##isa(text) gives `text` where the instruction set, as variants.inc spells it, has a model, and nothing where every
@@ -45,3 +46,10 @@
                    void ck_##fn(const ck_gemm_call *, const ck_code4_weights *, size_t, size_t, void *) CK_EMULATED(fn);)
 #include "code4_gemm/variants.inc"
 #undef CK_CODE4_GEMM
+
+#define CK_LATENT_KEYS(fn, type, isa, scratch)                                                                                   \
+    CK_MODEL_##isa(size_t ck_##scratch(const ck_latent_group *, size_t) CK_EMULATED(scratch);                                    \
+                   void ck_##fn(const ck_latent_group *, const ck_latent_angles *, const ck_kv_span *,                           \
+                                const ck_attention_queries *, float *, size_t, void *) CK_EMULATED(fn);)
+#include "latent_attention/variants.inc"
+#undef CK_LATENT_KEYS

@@ -3,6 +3,7 @@
 #include "ck_bitmap_gemm.h"
 #include "ck_code4_gemm.h"
 #include "ck_dense_gemm.h"
+#include "ck_latent_attention.h"
 
 #pragma clang assume_nonnull begin
 
@@ -26,6 +27,10 @@ const char *_Nullable ck_check_run_bitmap(const ck_bitmap_gemm_variant *variant,
 const char *_Nullable ck_check_run_code4(const ck_code4_gemm_variant *variant, const ck_gemm_call *call,
                                          const ck_code4_weights *w, size_t panel_begin, size_t panel_end, void *_Nullable scratch,
                                          uintptr_t *address);
+const char *_Nullable ck_check_run_latent_keys(const ck_latent_keys_variant *variant, const ck_latent_group *group,
+                                               const ck_latent_angles *angles, const ck_kv_span *latents,
+                                               const ck_attention_queries *queries, float *scores, size_t stride,
+                                               void *_Nullable scratch, uintptr_t *address);
 
 #ifdef __cplusplus
 }

@@ -3,6 +3,7 @@
 #include "ck_bitmap_gemm.h"
 #include "ck_code4_gemm.h"
 #include "ck_dense_gemm.h"
+#include "ck_latent_attention.h"
 
 #pragma clang assume_nonnull begin
 
@@ -15,6 +16,7 @@ extern "C" {
 const ck_dense_gemm_variant *ck_dense_gemm_emulated(size_t *count);
 const ck_bitmap_gemm_variant *ck_bitmap_gemm_emulated(size_t *count);
 const ck_code4_gemm_variant *ck_code4_gemm_emulated(size_t *count);
+const ck_latent_keys_variant *ck_latent_keys_emulated(size_t *count);
 
 #ifdef __cplusplus
 }

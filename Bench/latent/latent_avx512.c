@@ -1,0 +1,8 @@
+// The shipped latent_keys_bf16_avx512bf16.
+#include "latent_stages.h"
+
+stage_run STAGE_RUN;
+stage_scratch STAGE_SCRATCH;
+#define ck_latent_keys_bf16_avx512bf16         STAGE_RUN
+#define ck_latent_keys_bf16_avx512bf16_scratch STAGE_SCRATCH
+#include "latent_attention/latent_keys_bf16_avx512bf16.c"

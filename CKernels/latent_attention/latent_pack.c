@@ -1,0 +1,89 @@
+// B, its bias and the angles on their way into the layouts of ck_latent_attention.h.
+#include <math.h>
+#include "latent_attention/latent_layout.h"
+#include "support/bf16.h"
+
+ck_status ck_latent_validate(const ck_latent_group *group) {
+    if (group->rank == 0 || group->dim == 0 || group->heads == 0) return CK_ERR_SHAPE;
+    if (group->dim % 2 || group->rotated % 2 || group->rotated > group->dim) return CK_ERR_SHAPE;
+    if (group->pairing != CK_PAIRS_HALVES && group->pairing != CK_PAIRS_INTERLEAVED) return CK_ERR_SHAPE;
+    const size_t most = SIZE_MAX / 8;
+    if (group->rank > most || group->dim > most / group->heads) return CK_ERR_SHAPE;
+    const size_t rows = group->heads * ck_latent_strips(group->dim), line = ck_latent_steps(group->rank);
+    if (rows > most / LATENT_TILE_BYTES || line > most / LATENT_TILE_BYTES / rows) return CK_ERR_SHAPE;
+    return CK_OK;
+}
+
+size_t ck_latent_packed_bytes(const ck_latent_group *group) {
+    return group->heads * ck_latent_strips(group->dim) * ck_latent_steps(group->rank) * 2 * LATENT_TILE_BYTES;
+}
+
+size_t ck_latent_packed_bias_bytes(const ck_latent_group *group) {
+    return group->heads * ck_latent_strips(group->dim) * 2 * LATENT_PAIRS * sizeof(float);
+}
+
+// The 32 ranks of one element within a tile of step 0; the next step is 2 tiles further.
+static uint16_t *line_of(const ck_latent_group *group, const void *b, size_t head, size_t pair, size_t half) {
+    const size_t tiles = (head * ck_latent_strips(group->dim) + pair / LATENT_PAIRS) * ck_latent_steps(group->rank) * 2 + half;
+    return (uint16_t *)((char *)b + tiles * LATENT_TILE_BYTES) + pair % LATENT_PAIRS * LATENT_STEP_RANKS;
+}
+
+static size_t in_line(size_t rank) { return rank / LATENT_STEP_RANKS * LATENT_TILE_BYTES + rank % LATENT_STEP_RANKS; }
+
+void ck_latent_pack(const ck_latent_group *group, const float *w, size_t stride, void *b) {
+    memset(b, 0, ck_latent_packed_bytes(group));
+    for (size_t head = 0; head < group->heads; head++)
+        for (size_t i = 0; i < group->dim; i++) {
+            const float *row = w + (head * group->dim + ck_latent_element(group, i / 2, i % 2)) * stride;
+            uint16_t *line = line_of(group, b, head, i / 2, i % 2);
+            for (size_t r = 0; r < group->rank; r++) line[in_line(r)] = ck_bf16_from_f32(row[r]);
+        }
+}
+
+void ck_latent_unpack(const ck_latent_group *group, uint16_t *w, size_t stride) {
+    for (size_t head = 0; head < group->heads; head++)
+        for (size_t i = 0; i < group->dim; i++) {
+            uint16_t *row = w + (head * group->dim + ck_latent_element(group, i / 2, i % 2)) * stride;
+            const uint16_t *line = line_of(group, group->b, head, i / 2, i % 2);
+            for (size_t r = 0; r < group->rank; r++) row[r] = line[in_line(r)];
+        }
+}
+
+void ck_latent_pack_bias(const ck_latent_group *group, const float *bias, float *packed) {
+    memset(packed, 0, ck_latent_packed_bias_bytes(group));
+    for (size_t head = 0; head < group->heads; head++)
+        for (size_t i = 0; i < group->dim; i++) {
+            const size_t strip = head * ck_latent_strips(group->dim) + i / 2 / LATENT_PAIRS;
+            packed[(strip * 2 + i % 2) * LATENT_PAIRS + i / 2 % LATENT_PAIRS] =
+                bias[head * group->dim + ck_latent_element(group, i / 2, i % 2)];
+        }
+}
+
+size_t ck_latent_table_bytes(size_t dim) {
+    const size_t blocks = CK_ATTENTION_CHUNK / CK_LATENT_TOKENS;
+    return ck_latent_strips(dim) * LATENT_PAIRS * 2 * (CK_LATENT_TOKENS + blocks) * sizeof(float);
+}
+
+size_t ck_latent_origin_bytes(size_t dim) { return ck_latent_strips(dim) * LATENT_PAIRS * 2 * sizeof(float); }
+
+void ck_latent_make_table(const double *frequencies, size_t rotated, size_t dim, float *table) {
+    const size_t pairs = ck_latent_strips(dim) * LATENT_PAIRS;
+    for (size_t pair = 0; pair < pairs; pair++)
+        for (size_t t = 0; t < CK_LATENT_TOKENS; t++) {
+            const double angle = pair < rotated / 2 ? frequencies[pair] * (double)t : 0;
+            table[(2 * pair) * CK_LATENT_TOKENS + t] = (float)cos(angle);
+            table[(2 * pair + 1) * CK_LATENT_TOKENS + t] = (float)sin(angle);
+        }
+    float *blocks = table + pairs * 2 * CK_LATENT_TOKENS;
+    for (size_t block = 0; block < CK_ATTENTION_CHUNK / CK_LATENT_TOKENS; block++)
+        ck_latent_make_origin(frequencies, rotated, dim, block * CK_LATENT_TOKENS, blocks + block * 2 * pairs);
+}
+
+void ck_latent_make_origin(const double *frequencies, size_t rotated, size_t dim, size_t position, float *origin) {
+    const size_t pairs = ck_latent_strips(dim) * LATENT_PAIRS;
+    for (size_t pair = 0; pair < pairs; pair++) {
+        const double angle = pair < rotated / 2 ? frequencies[pair] * (double)position : 0;
+        origin[pair] = (float)cos(angle);
+        origin[pairs + pair] = (float)sin(angle);
+    }
+}
