@@ -29,22 +29,51 @@ public struct AttentionContents: Sendable {
   package let keys: KVRows
   package let values: KVRows
   package let blocks: [KVBlock]
+  package let latents: Latents
   /// For each key-value head the positions that it looks at, ascending; nil means all.
   package private(set) var selected: [[UInt32]]?
 
-  init(shape: AttentionShape, tokens: Int, keys: KVRows, values: KVRows, blocks: [KVBlock]) {
+  /// What makes heads of latents.
+  package struct Latents: Sendable {
+    package let keys: LatentKeys?
+    package let values: LatentValues?
+    /// The angles at the first position of every chunk.
+    let origins: [Float]
+  }
+
+  init(shape: AttentionShape, tokens: Int, keys: KVRows, values: KVRows, blocks: [KVBlock], latents: Latents) {
     self.shape = shape
     self.tokens = tokens
     self.keys = keys
     self.values = values
     self.blocks = blocks
+    self.latents = latents
   }
+
+  /// Elements of a token's result: a value for each query head, or a sum of latents where values are not lifted.
+  public var outputWidth: Int { outputColumn(ofHead: shape.keyValueHeads) }
+
+  /// Elements of the result of each query head that shares a key-value head.
+  func outputDimension(ofHead head: Int) -> Int {
+    guard let latents = latents.values, latents.lifts == nil else { return shape.valueDimension }
+    return latents.ranks[head / latents.headsPerGroup]
+  }
+
+  /// Where a key-value head's results begin in a token's row.
+  func outputColumn(ofHead head: Int) -> Int {
+    (0..<head).reduce(0) { $0 + outputDimension(ofHead: $1) } * shape.queriesPerHead
+  }
+
+  /// Key-value heads whose rows are read together.
+  var headsPerCell: Int { max(keys.headsPerPart, values.headsPerPart) }
 
   /// The same with only some tokens, chosen for each key-value head: sparse decoding.
   /// - Parameter positions: for each key-value head the positions it looks at, in rising order, equally many for each head.
   /// - Throws: `sizeMismatch` for another number of heads or lists of different length; `invalidPosition` for one beyond the
-  ///   cache; `repeatedPosition` for one that is not above the one before; `emptyCache` for empty lists.
+  ///   cache; `repeatedPosition` for one that is not above the one before; `emptyCache` for empty lists; `unsupportedSelection` for
+  ///   a cache whose heads share latents.
   public func selecting(_ positions: [[UInt32]]) throws(TesseraError) -> AttentionContents {
+    guard headsPerCell == 1, latents.keys == nil else { throw .unsupportedSelection }
     guard positions.count == shape.keyValueHeads else {
       throw .sizeMismatch(what: "lists of positions", expected: shape.keyValueHeads, got: positions.count)
     }

@@ -6,6 +6,8 @@ public struct AttentionKernel: Sendable, CustomStringConvertible {
   public enum Step: String, Sendable, CaseIterable {
     /// q . k
     case keys
+    /// q . k, of keys that are rebuilt from latents.
+    case latentKeys = "latent keys"
     /// Scores to probabilities.
     case softmax
     /// Sums of values, weighted with probabilities.
@@ -26,16 +28,24 @@ public struct AttentionKernel: Sendable, CustomStringConvertible {
 
   package enum Function: Sendable {
     case keys(ck_attention_keys_variant)
+    case latentKeys(ck_latent_keys_variant)
     case softmax(ck_attention_softmax_variant)
     case values(ck_attention_values_variant)
   }
 
   package init(_ variant: ck_attention_keys_variant) {
-    self.init(.keys, variant.name, variant.type, variant.isa, variant.min_rows, .keys(variant))
+    let format = KVFormat.allCases.first { $0.rowType == variant.type }
+    self.init(.keys, variant.name, format, variant.isa, variant.min_rows, .keys(variant))
+  }
+
+  package init(_ variant: ck_latent_keys_variant) {
+    let format = KVFormat.allCases.first { $0.latentKeyType == variant.type }
+    self.init(.latentKeys, variant.name, format, variant.isa, 1, .latentKeys(variant))
   }
 
   package init(_ variant: ck_attention_values_variant) {
-    self.init(.values, variant.name, variant.type, variant.isa, variant.min_rows, .values(variant))
+    let format = KVFormat.allCases.first { $0.rowType == variant.type }
+    self.init(.values, variant.name, format, variant.isa, variant.min_rows, .values(variant))
   }
 
   package init(_ variant: ck_attention_softmax_variant) {
@@ -43,11 +53,11 @@ public struct AttentionKernel: Sendable, CustomStringConvertible {
   }
 
   private init(
-    _ step: Step, _ name: UnsafePointer<CChar>, _ type: ck_kv_type?, _ isa: ck_isa, _ minRows: UInt32, _ function: Function
+    _ step: Step, _ name: UnsafePointer<CChar>, _ format: KVFormat?, _ isa: ck_isa, _ minRows: UInt32, _ function: Function
   ) {
     self.name = String(cString: name)
     self.step = step
-    format = type.flatMap { type in KVFormat.allCases.first { $0.cType == type } }
+    self.format = format
     instructionSets = InstructionSet(rawValue: isa)
     self.minRows = Int(minRows)
     self.function = function
@@ -61,11 +71,13 @@ public struct AttentionKernel: Sendable, CustomStringConvertible {
 
   /// Every kernel in the library, best first for each step and format, whether this machine can run it or not.
   public static let all: [AttentionKernel] = {
-    var (keys, softmax, values) = (0, 0, 0)
-    let first = UnsafeBufferPointer(start: ck_attention_keys_variants(&keys), count: keys)
-    let second = UnsafeBufferPointer(start: ck_attention_softmax_variants(&softmax), count: softmax)
-    let third = UnsafeBufferPointer(start: ck_attention_values_variants(&values), count: values)
-    return first.map { AttentionKernel($0) } + second.map { AttentionKernel($0) } + third.map { AttentionKernel($0) }
+    var (keyCount, latentCount, softmaxCount, valueCount) = (0, 0, 0, 0)
+    let keys = UnsafeBufferPointer(start: ck_attention_keys_variants(&keyCount), count: keyCount)
+    let latents = UnsafeBufferPointer(start: ck_latent_keys_variants(&latentCount), count: latentCount)
+    let softmax = UnsafeBufferPointer(start: ck_attention_softmax_variants(&softmaxCount), count: softmaxCount)
+    let values = UnsafeBufferPointer(start: ck_attention_values_variants(&valueCount), count: valueCount)
+    return keys.map { AttentionKernel($0) } + latents.map { AttentionKernel($0) } + softmax.map { AttentionKernel($0) }
+      + values.map { AttentionKernel($0) }
   }()
 
   /// The kernels of a step for a format, best first; the scalar reference is last.

@@ -1,11 +1,12 @@
 internal import CKernels
 
-/// How one call of attention is cut: cells, each some query tokens against one key-value head, and their chunks of tokens.
+/// How one call of attention is cut: cells, each some query tokens against the key-value heads that share rows of the cache, and
+/// their chunks of tokens.
 struct AttentionPlan {
-  /// Some query tokens of one sequence and one key-value head: they share the rows of the cache that are read.
+  /// Some query tokens of one sequence, and a key-value head or those that share latents: they share what is read of the cache.
   struct Cell {
     let sequence: Int
-    let head: Int
+    let heads: Range<Int>
     /// Of the sequence's query tokens.
     let queries: Range<Int>
     /// Tokens of the cache that the last of them sees.
@@ -24,8 +25,6 @@ struct AttentionPlan {
   private(set) var units: [Unit] = []
   /// Whether chunks are units of their own, folded in a second pass; otherwise a cell is one unit.
   let splitsChunks: Bool
-  /// Query rows of the largest cell.
-  private(set) var mostRows = 0
 
   /// Query rows of a cell, about: enough for the tile unit to meet a chunk's rows while they lie in the L2 cache.
   static let rowsOfCell = 64
@@ -33,18 +32,18 @@ struct AttentionPlan {
 
   init(_ sequences: [AttentionSequence], threads: Int) {
     for (index, sequence) in sequences.enumerated() {
-      let shape = sequence.contents.shape
-      let tokensOfCell = max(AttentionPlan.rowsOfCell / shape.queriesPerHead, 1)
+      let (shape, headsOfCell) = (sequence.contents.shape, sequence.contents.headsPerCell)
+      let tokensOfCell = sequence.queriesPerCell
       for first in stride(from: 0, to: sequence.queries, by: tokensOfCell) {
         let queries = first..<min(first + tokensOfCell, sequence.queries)
         let visible = sequence.visible(to: queries.upperBound - 1)
         let chunks = (visible - 1) / AttentionPlan.chunk + 1
-        mostRows = max(mostRows, queries.count * shape.queriesPerHead)
-        for head in 0..<shape.keyValueHeads {
+        for head in stride(from: 0, to: shape.keyValueHeads, by: headsOfCell) {
           for chunk in 0..<chunks { units.append(Unit(cell: cells.count, chunk: chunk)) }
           cells.append(
             Cell(
-              sequence: index, head: head, queries: queries, visible: visible, firstUnit: units.count - chunks, chunks: chunks))
+              sequence: index, heads: head..<head + headsOfCell, queries: queries, visible: visible,
+              firstUnit: units.count - chunks, chunks: chunks))
         }
       }
     }
@@ -66,8 +65,20 @@ struct AttentionSequence: @unchecked Sendable {
   let mask: AttentionMask
   /// queries x shape.queryWidth.
   let q: UnsafePointer<Float>
-  /// queries x shape.outputWidth.
+  /// queries x contents.outputWidth.
   let y: UnsafeMutablePointer<Float>
+
+  /// Query tokens of a cell, but for the last.
+  var queriesPerCell: Int {
+    let rowsOfToken = contents.shape.queriesPerHead * contents.headsPerCell
+    return min(max(AttentionPlan.rowsOfCell / rowsOfToken, 1), queries)
+  }
+
+  /// Query rows of each key-value head of a cell, at most.
+  var headRows: Int { queriesPerCell * contents.shape.queriesPerHead }
+
+  /// Query rows of a cell, at most.
+  var cellRows: Int { headRows * contents.headsPerCell }
 
   /// How many tokens a query sees, those excepted that a tree hides.
   func visible(to query: Int) -> Int {

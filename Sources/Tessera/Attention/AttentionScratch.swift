@@ -7,7 +7,6 @@ struct AttentionScratch {
 
   /// Where everything lies; every part begins on a cache line.
   struct Layout {
-    let rows: Int
     private(set) var byteCount = 0
     private(set) var q = 0
     private(set) var visible = 0
@@ -19,37 +18,39 @@ struct AttentionScratch {
     private(set) var max = 0
     private(set) var sum = 0
     private(set) var y = 0
-    private(set) var keyParts = 0
-    private(set) var valueParts = 0
+    private(set) var parts = 0
     private(set) var gatheredKeys = 0
     private(set) var gatheredValues = 0
+    private(set) var lifted = 0
+    private(set) var liftedRows = 0
     private(set) var kernel = 0
 
-    static let parts = AttentionPlan.chunk / Int(CK_KV_TOKENS)
-
     /// Enough for every sequence of a call.
-    init(_ sequences: [AttentionSequence], kernels: [AttentionKernels], rows: Int) {
-      let contents = sequences.map(\.contents)
-      let keyDimension = contents.map(\.shape.keyDimension).max() ?? 0
-      let valueDimension = contents.map(\.shape.valueDimension).max() ?? 0
-      let gathering = contents.filter { $0.selected != nil }
-      let kernelBytes = zip(kernels, contents).map { $0.scratchBytes(rows: rows, shape: $1.shape) }.max() ?? 0
-      self.rows = rows
-      q = add(rows * keyDimension * 4)
+    init(_ sequences: [AttentionSequence], kernels: [AttentionKernels]) {
+      func most(_ need: (AttentionSequence) -> Int) -> Int { sequences.reduce(0) { Swift.max($0, need($1)) } }
+      let rows = most(\.cellRows)
+      let selecting = sequences.filter { $0.contents.selected != nil }.map(\.contents)
+      let lifting = sequences.filter { $0.contents.latents.values?.lifts != nil }
+      q = add(most { $0.cellRows * $0.contents.shape.keyDimension } * 4)
       visible = add(rows * 4)
       tree = add(rows * 8)
       scores = add(rows * AttentionPlan.chunk * 4)
       chunkMax = add(rows * 4)
       chunkSum = add(rows * 4)
-      chunkY = add(rows * valueDimension * 4)
+      chunkY = add(most { $0.cellRows * $0.contents.values.mostDimension } * 4)
       max = add(rows * 4)
       sum = add(rows * 4)
-      y = add(rows * valueDimension * 4)
-      keyParts = add(Layout.parts * 8)
-      valueParts = add(Layout.parts * 8)
-      gatheredKeys = add((gathering.map(\.keys.partByteCount).max() ?? 0) * Layout.parts)
-      gatheredValues = add((gathering.map(\.values.partByteCount).max() ?? 0) * Layout.parts)
-      kernel = add(kernelBytes)
+      y = add(most { $0.cellRows * $0.contents.values.mostDimension } * 4)
+      parts = add(AttentionPlan.chunk / Int(CK_KV_TOKENS) * MemoryLayout<UnsafeRawPointer>.stride)
+      let room = AttentionPlan.chunk / Int(CK_KV_TOKENS)
+      gatheredKeys = add((selecting.map(\.keys.mostPartBytes).max() ?? 0) * room)
+      gatheredValues = add((selecting.map(\.values.mostPartBytes).max() ?? 0) * room)
+      lifted = add((lifting.map { $0.headRows * $0.contents.shape.valueDimension }.max() ?? 0) * 4)
+      liftedRows = add(lifting.map { $0.headRows * ck_k_padded($0.contents.values.mostDimension, .CK_BF16) * 2 }.max() ?? 0)
+      kernel = add(
+        zip(kernels, sequences).reduce(0) {
+          Swift.max($0, $1.0.scratchBytes($1.1.contents, rows: $1.1.cellRows, headRows: $1.1.headRows))
+        })
     }
 
     private mutating func add(_ count: Int) -> Int {
@@ -69,16 +70,15 @@ struct AttentionScratch {
   }
   /// All chunks so far.
   var total: AttentionState { AttentionState(max: floats(layout.max), sum: floats(layout.sum), y: floats(layout.y)) }
-  var keyParts: UnsafeMutablePointer<UnsafeRawPointer> { pointers(layout.keyParts) }
-  var valueParts: UnsafeMutablePointer<UnsafeRawPointer> { pointers(layout.valueParts) }
+  var parts: UnsafeMutablePointer<UnsafeRawPointer> { (base + layout.parts).assumingMemoryBound(to: UnsafeRawPointer.self) }
   var gatheredKeys: UnsafeMutableRawPointer { base + layout.gatheredKeys }
   var gatheredValues: UnsafeMutableRawPointer { base + layout.gatheredValues }
+  /// A head's result, lifted from latents, and the sums of latents as kernels read them.
+  var lifted: UnsafeMutablePointer<Float> { floats(layout.lifted) }
+  var liftedRows: UnsafeMutableRawPointer { base + layout.liftedRows }
   var kernel: UnsafeMutableRawPointer { base + layout.kernel }
 
   private func floats(_ offset: Int) -> UnsafeMutablePointer<Float> { (base + offset).assumingMemoryBound(to: Float.self) }
-  private func pointers(_ offset: Int) -> UnsafeMutablePointer<UnsafeRawPointer> {
-    (base + offset).assumingMemoryBound(to: UnsafeRawPointer.self)
-  }
 }
 
 /// For each query row of a cell: the largest score, the sum of powers, and the weighted sum of values.
@@ -93,11 +93,12 @@ struct AttentionState: @unchecked Sendable {
     sum.update(repeating: 0, count: rows)
   }
 
-  /// Adds what a later chunk has.
-  func fold(_ chunk: AttentionState, rows: Int, dimension: Int) {
-    for row in 0..<rows {
+  /// Adds what a later chunk has of some rows.
+  /// - Parameter stride: elements from row to row of y.
+  func fold(_ chunk: AttentionState, rows: Range<Int>, dimension: Int, stride: Int) {
+    for row in rows {
       ck_attention_fold(
-        dimension, max + row, sum + row, y + row * dimension, chunk.max[row], chunk.sum[row], chunk.y + row * dimension)
+        dimension, max + row, sum + row, y + row * stride, chunk.max[row], chunk.sum[row], chunk.y + row * stride)
     }
   }
 }
@@ -121,8 +122,10 @@ struct AttentionWorkspace: ~Copyable {
     guard plan.splitsChunks else { return [] }
     let shapes = plan.units.map { unit in
       let cell = plan.cells[unit.cell]
-      let shape = sequences[cell.sequence].contents.shape
-      return (rows: cell.queries.count * shape.queriesPerHead, dimension: shape.valueDimension)
+      let contents = sequences[cell.sequence].contents
+      return (
+        rows: cell.queries.count * contents.shape.queriesPerHead * cell.heads.count, dimension: contents.values.mostDimension
+      )
     }
     // Whole cache lines, so that threads that write neighbouring states share none.
     let counts = shapes.map { ($0.rows * ($0.dimension + 2) + 15) / 16 * 16 }

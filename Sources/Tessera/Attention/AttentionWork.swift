@@ -1,14 +1,22 @@
 internal import CKernels
 
-/// A cell's chunk, from the cache to the weighted sums: what one thread does.
+/// A cell's chunks, from the cache to its part of y: what one thread does.
+///
+/// Its query rows lie in the order of key-value heads, then of tokens, then of query heads, so that those that share a part of
+/// keys or of values follow each other.
 struct AttentionWork {
   let sequence: AttentionSequence
   let cell: AttentionPlan.Cell
   let scratch: AttentionScratch
   let kernels: AttentionKernels
 
-  private var shape: AttentionShape { sequence.contents.shape }
-  private var rows: Int { cell.queries.count * shape.queriesPerHead }
+  private var contents: AttentionContents { sequence.contents }
+  private var shape: AttentionShape { contents.shape }
+  /// Query rows of each key-value head.
+  private var headRows: Int { cell.queries.count * shape.queriesPerHead }
+  private var rows: Int { headRows * cell.heads.count }
+  /// Elements from row to row of y.
+  private var stride: Int { contents.values.mostDimension }
 
   /// One chunk, for a later `fold`.
   func run(chunk: Int, into state: AttentionState) {
@@ -22,109 +30,151 @@ struct AttentionWork {
     scratch.total.clear(rows: rows)
     for chunk in 0..<cell.chunks {
       compute(chunk: chunk, into: scratch.chunk)
-      scratch.total.fold(scratch.chunk, rows: rows, dimension: shape.valueDimension)
+      add(scratch.chunk)
     }
-    finish(scratch.total)
+    finish()
   }
 
   /// The chunks that were computed apart, in order, and the cell's part of y.
   func fold(_ states: [AttentionState]) {
     scratch.total.clear(rows: rows)
-    for chunk in 0..<cell.chunks {
-      scratch.total.fold(states[cell.firstUnit + chunk], rows: rows, dimension: shape.valueDimension)
-    }
-    finish(scratch.total)
+    for chunk in 0..<cell.chunks { add(states[cell.firstUnit + chunk]) }
+    finish()
   }
 
-  /// Copies the cell's queries together and notes what each sees. Rows lie in the order of tokens, then of heads.
+  private func add(_ chunk: AttentionState) {
+    for (index, head) in cell.heads.enumerated() {
+      let dimension = contents.values.parts[head / contents.values.headsPerPart].dimension
+      scratch.total.fold(chunk, rows: index * headRows..<(index + 1) * headRows, dimension: dimension, stride: stride)
+    }
+  }
+
+  /// Copies the cell's queries together and notes what each sees.
   private func gatherQueries() {
-    let heads = shape.queriesPerHead
-    for (index, query) in cell.queries.enumerated() {
-      let source = sequence.q + query * shape.queryWidth + cell.head * heads * shape.keyDimension
-      (scratch.q + index * heads * shape.keyDimension).update(from: source, count: heads * shape.keyDimension)
-      for row in index * heads..<(index + 1) * heads {
-        scratch.visible[row] = UInt32(sequence.visible(to: query))
-        if case .tree(let ancestors) = sequence.mask { scratch.tree[row] = ancestors[query] }
+    let (group, dimension) = (shape.queriesPerHead, shape.keyDimension)
+    for (index, head) in cell.heads.enumerated() {
+      for (place, query) in cell.queries.enumerated() {
+        let row = index * headRows + place * group
+        let source = sequence.q + query * shape.queryWidth + head * group * dimension
+        (scratch.q + row * dimension).update(from: source, count: group * dimension)
+        (scratch.visible + row).update(repeating: UInt32(sequence.visible(to: query)), count: group)
+        if case .tree(let ancestors) = sequence.mask { (scratch.tree + row).update(repeating: ancestors[query], count: group) }
       }
     }
   }
 
-  /// Runs the three kernels over a chunk.
+  /// The three kernels over a chunk.
   private func compute(chunk: Int, into state: AttentionState) {
     let first = chunk * AttentionPlan.chunk
     let tokens = min(AttentionPlan.chunk, cell.visible - first)
-    let contents = sequence.contents
-    let keyParts = parts(contents.keys, first: first, tokens: tokens, list: scratch.keyParts, room: scratch.gatheredKeys)
-    let valueParts = parts(contents.values, first: first, tokens: tokens, list: scratch.valueParts, room: scratch.gatheredValues)
-    var keys = ck_kv_span(parts: keyParts, tokens: tokens, dim: shape.keyDimension)
-    var values = ck_kv_span(parts: valueParts, tokens: tokens, dim: shape.valueDimension)
-    var queries = ck_attention_queries(rows: rows, q: scratch.q, stride: shape.keyDimension)
-    kernels.keys.run(&keys, &queries, scratch.scores, AttentionPlan.chunk, scratch.kernel)
+    for part in parts(contents.keys) { score(part, first: first, tokens: tokens) }
     normalize(first: first, tokens: tokens, into: state)
-    kernels.values.run(&values, rows, scratch.scores, AttentionPlan.chunk, state.y, shape.valueDimension, scratch.kernel)
+    for part in parts(contents.values) {
+      var span = span(contents.values, part, first: first, tokens: tokens, room: scratch.gatheredValues)
+      kernels.values.run(
+        &span, part.rows.count, scratch.scores + part.rows.lowerBound * AttentionPlan.chunk, AttentionPlan.chunk,
+        state.y + part.rows.lowerBound * stride, stride, scratch.kernel)
+    }
+  }
+
+  private func score(_ part: Part, first: Int, tokens: Int) {
+    var span = span(contents.keys, part, first: first, tokens: tokens, room: scratch.gatheredKeys)
+    var queries = ck_attention_queries(
+      rows: part.rows.count, q: scratch.q + part.rows.lowerBound * shape.keyDimension, stride: shape.keyDimension)
+    let scores = scratch.scores + part.rows.lowerBound * AttentionPlan.chunk
+    switch kernels.keys {
+    case .rows(let kernel): kernel.run(&span, &queries, scores, AttentionPlan.chunk, scratch.kernel)
+    case .latents(let kernel, let keys):
+      contents.latents.origins.withUnsafeBufferPointer { origins in
+        guard let base = origins.baseAddress else { preconditionFailure("latents without angles") }
+        var group = keys.operands(part.index)
+        var angles = keys.angles(origin: base + first / AttentionPlan.chunk * keys.originCount)
+        kernel.run(&group, &angles, &span, &queries, scores, AttentionPlan.chunk, scratch.kernel)
+      }
+    }
   }
 
   private func normalize(first: Int, tokens: Int, into state: AttentionState) {
     let isTree = if case .tree = sequence.mask { true } else { false }
     var call = ck_attention_softmax_call(
       rows: rows, tokens: tokens, first: first, scale: shape.scale * Float(1.4426950408889634), visible: scratch.visible,
-      tree_first: sequence.contents.count - sequence.queries, tree: isTree ? UnsafePointer(scratch.tree) : nil,
-      scores: scratch.scores, stride: AttentionPlan.chunk, max: state.max, sum: state.sum)
+      tree_first: contents.count - sequence.queries, tree: isTree ? UnsafePointer(scratch.tree) : nil, scores: scratch.scores,
+      stride: AttentionPlan.chunk, max: state.max, sum: state.sum)
     kernels.softmax.run(&call)
-  }
-
-  /// The parts that hold tokens `first` ..< `first` + `tokens` of the head, or copies of the selected tokens.
-  private func parts(
-    _ side: KVRows, first: Int, tokens: Int, list: UnsafeMutablePointer<UnsafeRawPointer>, room: UnsafeMutableRawPointer
-  ) -> UnsafePointer<UnsafeRawPointer> {
-    let contents = sequence.contents
-    let slots = Int(CK_KV_TOKENS)
-    let count = (tokens - 1) / slots + 1
-    if let selected = contents.selected?[cell.head] {
-      for index in 0..<tokens {
-        let (block, slot) = Int(selected[first + index]).quotientAndRemainder(dividingBy: slots)
-        let target = room + index / slots * side.partByteCount
-        ck_kv_copy(
-          side.format.cType, side.dimension, side.part(cell.head, of: contents.blocks[block]), slot, target, index % slots)
-      }
-      for part in 0..<count { list[part] = UnsafeRawPointer(room + part * side.partByteCount) }
-    } else {
-      for part in 0..<count {
-        list[part] = UnsafeRawPointer(side.part(cell.head, of: contents.blocks[first / slots + part]))
-      }
-    }
-    return UnsafePointer(list)
-  }
-
-  /// Divides by the sums and writes the cell's part of y.
-  private func finish(_ state: AttentionState) {
-    let (heads, dimension) = (shape.queriesPerHead, shape.valueDimension)
-    for row in 0..<rows { ck_attention_finish(dimension, state.sum[row], state.y + row * dimension) }
-    for (index, query) in cell.queries.enumerated() {
-      let target = sequence.y + query * shape.outputWidth + cell.head * heads * dimension
-      target.update(from: state.y + index * heads * dimension, count: heads * dimension)
-    }
   }
 }
 
-/// The three kernels of a call.
-struct AttentionKernels {
-  let keys: ck_attention_keys_variant
-  let softmax: ck_attention_softmax_variant
-  let values: ck_attention_values_variant
+// MARK: The cache
 
-  init(_ contents: AttentionContents, rows: Int, from selection: KernelSelection) {
-    guard
-      case .keys(let keys) = selection.attention(.keys, contents.keys.format, rows: rows).function,
-      case .softmax(let softmax) = selection.attention(.softmax, nil, rows: rows).function,
-      case .values(let values) = selection.attention(.values, contents.values.format, rows: rows).function
-    else { preconditionFailure("the list of kernels for a step holds another step's") }
-    self.keys = keys
-    self.softmax = softmax
-    self.values = values
+extension AttentionWork {
+  /// A part of keys or of values, and the query rows of the heads that share it.
+  private struct Part {
+    let index: Int
+    let rows: Range<Int>
   }
 
-  func scratchBytes(rows: Int, shape: AttentionShape) -> Int {
-    max(keys.scratch_bytes(rows, shape.keyDimension), values.scratch_bytes(rows, shape.valueDimension))
+  private func parts(_ side: KVRows) -> some Collection<Part> {
+    let rows = headRows * side.headsPerPart
+    let first = cell.heads.lowerBound / side.headsPerPart
+    return (0..<cell.heads.count / side.headsPerPart).lazy.map { Part(index: first + $0, rows: $0 * rows..<($0 + 1) * rows) }
+  }
+
+  /// Where tokens `first` ..< `first` + `tokens` of a part lie, or copies of the selected tokens.
+  private func span(_ side: KVRows, _ part: Part, first: Int, tokens: Int, room: UnsafeMutableRawPointer) -> ck_kv_span {
+    let slots = Int(CK_KV_TOKENS)
+    let list = scratch.parts
+    let blocks = 0..<(tokens - 1) / slots + 1
+    if let selected = contents.selected?[part.index] {
+      let byteCount = side.parts[part.index].byteCount
+      for block in blocks { list[block] = UnsafeRawPointer(room + block * byteCount) }
+      for index in 0..<tokens {
+        let (block, slot) = Int(selected[first + index]).quotientAndRemainder(dividingBy: slots)
+        side.copy(
+          part.index, slot: slot, of: contents.blocks[block], to: room + index / slots * byteCount, slot: index % slots)
+      }
+    } else {
+      for block in blocks { list[block] = UnsafeRawPointer(side.address(part.index, of: contents.blocks[first / slots + block])) }
+    }
+    return ck_kv_span(parts: UnsafePointer(list), tokens: tokens, dim: side.parts[part.index].dimension)
+  }
+}
+
+// MARK: The result
+
+extension AttentionWork {
+  /// Divides by the sums, lifts latents, and writes the cell's part of y.
+  private func finish() {
+    let (group, total) = (shape.queriesPerHead, scratch.total)
+    for (index, head) in cell.heads.enumerated() {
+      let first = index * headRows
+      let dimension = contents.values.parts[head / contents.values.headsPerPart].dimension
+      for row in first..<first + headRows { ck_attention_finish(dimension, total.sum[row], total.y + row * stride) }
+      let isLifted = lift(head, rows: first..<first + headRows, rank: dimension)
+      let width = contents.outputDimension(ofHead: head)
+      let source = isLifted ? scratch.lifted : total.y + first * stride
+      for (place, query) in cell.queries.enumerated() {
+        let target = sequence.y + query * contents.outputWidth + contents.outputColumn(ofHead: head)
+        for row in 0..<group {
+          (target + row * width).update(from: source + (place * group + row) * (isLifted ? width : stride), count: width)
+        }
+      }
+    }
+  }
+
+  /// Multiplies sums of latents by the head's matrix, into `scratch.lifted`; false where there is none.
+  private func lift(_ head: Int, rows: Range<Int>, rank: Int) -> Bool {
+    guard let lift = contents.latents.values?.lifts?[head], let kernel = kernels.lift else { return false }
+    let layout = lift.activationLayout
+    for (index, row) in rows.enumerated() {
+      _ = layout.fill(
+        scratch.liftedRows + index * layout.rowByteCount, from: .float32(scratch.total.y + row * stride), with: kernels.converter)
+    }
+    let call = GEMMCall(
+      ck_gemm_call(
+        m: rows.count, n: lift.outputs, k: rank, x: UnsafeRawPointer(scratch.liftedRows), x_stride: layout.rowByteCount,
+        x_scale: nil, bias: lift.bias?.base.assumingMemoryBound(to: Float.self), y: UnsafeMutableRawPointer(scratch.lifted),
+        y_stride: lift.outputs, y_type: .CK_F32))
+    lift.run(kernel, call, panels: 0..<lift.panelCount, scratch: scratch.kernel)
+    return true
   }
 }

@@ -13,7 +13,7 @@ extension Executor {
   ///   - batch: the caches' contents.
   ///   - tokens: how many query tokens each sequence has; nil means 1 each.
   ///   - mask: what each query sees.
-  ///   - y: for each sequence in turn, tokens x `shape.outputWidth` elements, all overwritten.
+  ///   - y: for each sequence in turn, tokens x the contents' `outputWidth` elements, all overwritten.
   ///   - selection: kernels to choose from instead of the executor's.
   /// - Throws: `sizeMismatch` naming queries, y or the counts of tokens; `emptyCache`; `invalidPosition` for more queries than
   ///   tokens in a cache; `invalidMask`; `overlappingMemory`; `outOfMemory`.
@@ -35,7 +35,7 @@ extension Executor {
           sequences.append(
             AttentionSequence(contents: contents, queries: count, mask: mask, q: q + qPlace, y: target + yPlace))
           qPlace += count * contents.shape.queryWidth
-          yPlace += count * contents.shape.outputWidth
+          yPlace += count * contents.outputWidth
         }
         try run(sequences, selection: selection ?? self.selection)
       }
@@ -57,7 +57,7 @@ extension Executor {
       }
       try mask.validate(queries: count)
       expectedQ += count * contents.shape.queryWidth
-      expectedY += count * contents.shape.outputWidth
+      expectedY += count * contents.outputWidth
     }
     guard queryCount == expectedQ else { throw .sizeMismatch(what: "queries", expected: expectedQ, got: queryCount) }
     guard yCount == expectedY else { throw .sizeMismatch(what: "y", expected: expectedY, got: yCount) }
@@ -69,10 +69,9 @@ extension Executor {
       machine.instructionSets.isSuperset(of: selection.features), "kernels selected for a machine with more than this one has")
     let plan = AttentionPlan(sequences, threads: pool.threadCount)
     let kernels = sequences.map { sequence in
-      let rows = min(sequence.queries * sequence.contents.shape.queriesPerHead, plan.mostRows)
-      return AttentionKernels(sequence.contents, rows: rows, from: selection)
+      AttentionKernels(sequence.contents, rows: sequence.headRows, from: selection)
     }
-    let layout = AttentionScratch.Layout(sequences, kernels: kernels, rows: plan.mostRows)
+    let layout = AttentionScratch.Layout(sequences, kernels: kernels)
     try attentionWorkspace.withLock { workspace throws(TesseraError) in
       let scratch = try workspace.layOutScratch(byteCount: layout.byteCount, threads: pool.threadCount)
       let states = try workspace.layOutStates(plan, sequences: sequences)

@@ -3,37 +3,88 @@ internal import CKernels
 /// Keys and values of one layer and sequence, a row for each token and head, in blocks of 64 tokens.
 ///
 /// ```swift
-/// var cache = try KVCache(shape, keys: .int8, values: .int8)
+/// var cache = KVCache(shape, keys: .int8, values: .int8)
 /// try cache.append(keys: k.span, values: v.span, on: executor)
 /// try executor.attend(q.span, to: [cache.contents], into: &y)
 /// ```
 ///
-/// Keys go in as queries will meet them: rotated, where the model rotates (`RotaryEmbedding`).
+/// Keys go in as queries will meet them: rotated, where the model rotates (`RotaryEmbedding`). With `LatentKeys` or `LatentValues`
+/// the rows are latents of groups of heads instead, and those of keys go in before rotation.
 public struct KVCache: AttentionCache {
   public let shape: AttentionShape
   /// How keys are stored.
   public var keyFormat: KVFormat { keys.format }
   /// How values are stored.
   public var valueFormat: KVFormat { values.format }
+  /// What rebuilds keys from latents; nil where keys are stored.
+  public let latentKeys: LatentKeys?
+  /// What lifts sums of latents to values; nil where values are stored.
+  public let latentValues: LatentValues?
   public private(set) var count = 0
 
   private let keys: KVRows
   private let values: KVRows
   private var blocks: KVBlocks
+  /// The angles at the first position of every chunk, for latent keys.
+  private var origins: [Float] = []
 
   /// An empty cache. Memory comes with tokens.
   public init(_ shape: AttentionShape, keys keyFormat: KVFormat = .bf16, values valueFormat: KVFormat = .bf16) {
+    self.init(shape, nil, keyFormat.rowType, keyFormat, nil, valueFormat)
+  }
+
+  /// An empty cache of latents, for keys, for values, or for both.
+  /// - Parameters:
+  ///   - shape: as the latents were made for.
+  ///   - latentKeys: nil stores whole keys.
+  ///   - latentValues: nil stores whole values.
+  /// - Throws: `TesseraError.unsupportedLatents` where no kernel rebuilds keys from latents of this format; `invalidShape` where
+  ///   neither side's groups divide the other's.
+  public init(
+    _ shape: AttentionShape, keys keyFormat: KVFormat = .bf16, latentKeys: LatentKeys?, values valueFormat: KVFormat = .bf16,
+    latentValues: LatentValues?
+  ) throws(TesseraError) {
+    guard let keyType = latentKeys == nil ? keyFormat.rowType : keyFormat.latentKeyType else {
+      throw .unsupportedLatents(keyFormat)
+    }
+    let (keyHeads, valueHeads) = (latentKeys?.headsPerGroup ?? 1, latentValues?.headsPerGroup ?? 1)
+    guard max(keyHeads, valueHeads) % min(keyHeads, valueHeads) == 0 else {
+      throw .invalidShape(what: "heads of the groups of keys and of values", rows: keyHeads, columns: valueHeads)
+    }
+    self.init(shape, latentKeys, keyType, keyFormat, latentValues, valueFormat)
+  }
+
+  private init(
+    _ shape: AttentionShape, _ latentKeys: LatentKeys?, _ keyType: ck_kv_type, _ keyFormat: KVFormat,
+    _ latentValues: LatentValues?,
+    _ valueFormat: KVFormat
+  ) {
     self.shape = shape
-    keys = KVRows(keyFormat, heads: shape.keyValueHeads, dimension: shape.keyDimension, offset: 0)
-    values = KVRows(valueFormat, heads: shape.keyValueHeads, dimension: shape.valueDimension, offset: keys.end)
+    self.latentKeys = latentKeys
+    self.latentValues = latentValues
+    func dimensions(_ ranks: [Int]?, _ dimension: Int) -> [Int] {
+      ranks ?? Array(repeating: dimension, count: shape.keyValueHeads)
+    }
+    keys = KVRows(
+      keyFormat, type: keyType, dimensions: dimensions(latentKeys?.ranks, shape.keyDimension),
+      headsPerPart: latentKeys?.headsPerGroup ?? 1, offset: 0)
+    values = KVRows(
+      valueFormat, type: valueFormat.rowType, dimensions: dimensions(latentValues?.ranks, shape.valueDimension),
+      headsPerPart: latentValues?.headsPerGroup ?? 1, offset: keys.end)
     blocks = KVBlocks(blockByteCount: values.end)
   }
 
+  /// Elements of a token's keys, or of their latents.
+  public var keyWidth: Int { keys.width }
+  /// Elements of a token's values, or of their latents.
+  public var valueWidth: Int { values.width }
   public var bytesPerToken: Int { keys.bytesPerToken + values.bytesPerToken }
   public var byteCount: Int { blocks.byteCount }
 
   public var contents: AttentionContents {
-    AttentionContents(shape: shape, tokens: count, keys: keys, values: values, blocks: blocks.blocks)
+    AttentionContents(
+      shape: shape, tokens: count, keys: keys, values: values, blocks: blocks.blocks,
+      latents: AttentionContents.Latents(keys: latentKeys, values: latentValues, origins: origins))
   }
 
   /// Positions are 32-bit numbers in kernels.
@@ -41,19 +92,20 @@ public struct KVCache: AttentionCache {
 
   /// Adds tokens at the end.
   /// - Parameters:
-  ///   - newKeys: tokens x `shape.keyWidth` elements, one or more tokens.
-  ///   - newValues: as many tokens x `shape.valueWidth`.
+  ///   - newKeys: tokens x `keyWidth` elements, one or more tokens.
+  ///   - newValues: as many tokens x `valueWidth`.
   ///   - executor: whose threads share the work where there is enough; nil leaves it to the calling one. The bits are the same.
   /// - Throws: `sizeMismatch` for counts that are no whole tokens or differ; `outOfMemory`. The cache is then as before.
   public mutating func append(
     keys newKeys: Span<Float>, values newValues: Span<Float>, on executor: Executor? = nil
   ) throws(TesseraError) {
-    let tokens = newKeys.count / shape.keyWidth
-    guard tokens > 0, newKeys.count == tokens * shape.keyWidth else {
-      throw .sizeMismatch(what: "keys", expected: max(tokens, 1) * shape.keyWidth, got: newKeys.count)
+    let (keyWidth, valueWidth) = (keyWidth, valueWidth)
+    let tokens = newKeys.count / keyWidth
+    guard tokens > 0, newKeys.count == tokens * keyWidth else {
+      throw .sizeMismatch(what: "keys", expected: max(tokens, 1) * keyWidth, got: newKeys.count)
     }
-    guard newValues.count == tokens * shape.valueWidth else {
-      throw .sizeMismatch(what: "values", expected: tokens * shape.valueWidth, got: newValues.count)
+    guard newValues.count == tokens * valueWidth else {
+      throw .sizeMismatch(what: "values", expected: tokens * valueWidth, got: newValues.count)
     }
     guard tokens <= KVCache.mostTokens - count else {
       throw .invalidPosition(what: "appended", position: count + tokens, count: KVCache.mostTokens)
@@ -63,9 +115,22 @@ public struct KVCache: AttentionCache {
     store(newKeys, tokens: tokens, as: keys, on: executor)
     store(newValues, tokens: tokens, as: values, on: executor)
     count += tokens
+    addOrigins()
   }
 
-  /// From this many tokens on the heads are shared between threads: fewer cost less than a fork-join.
+  private mutating func addOrigins() {
+    guard let latentKeys else { return }
+    let chunks = (count - 1) / Int(CK_ATTENTION_CHUNK) + 1
+    while origins.count < chunks * latentKeys.originCount {
+      let position = origins.count / latentKeys.originCount * Int(CK_ATTENTION_CHUNK)
+      origins += [Float](unsafeUninitializedCapacity: latentKeys.originCount) { target, count in
+        if let base = target.baseAddress { latentKeys.makeOrigin(at: position, into: base) }
+        count = latentKeys.originCount
+      }
+    }
+  }
+
+  /// From this many tokens on the parts are shared between threads: fewer cost less than a fork-join.
   private static let parallelTokens = 4
 
   private func store(_ rows: Span<Float>, tokens: Int, as side: KVRows, on executor: Executor?) {
@@ -74,16 +139,17 @@ public struct KVCache: AttentionCache {
     rows.withUnsafeBufferPointer { rows in
       guard let base = rows.baseAddress else { return }
       let source = SharedPointer(base)
-      func store(_ heads: Range<Int>) {
+      let width = side.width
+      func store(_ parts: Range<Int>) {
         for token in 0..<tokens {
           let (block, slot) = (first + token).quotientAndRemainder(dividingBy: Int(CK_KV_TOKENS))
-          side.write(source.base + token * side.width, heads: heads, slot: slot, of: blocks[block])
+          side.write(source.base + token * width, parts: parts, slot: slot, of: blocks[block])
         }
       }
       if let executor, tokens >= KVCache.parallelTokens {
-        executor.pool.run(parts: side.heads) { head, _ in store(head..<head + 1) }
+        executor.pool.run(parts: side.parts.count) { part, _ in store(part..<part + 1) }
       } else {
-        store(0..<side.heads)
+        store(side.parts.indices)
       }
     }
   }
@@ -103,19 +169,19 @@ public struct KVCache: AttentionCache {
     return copy
   }
 
-  /// The key of a token and head as it is stored.
+  /// The key of a token and head as it is stored, or the latent of the head's group.
   /// - Precondition: the position lies in 0..<`count`, the head in 0..<`shape.keyValueHeads`.
   public func key(at position: Int, head: Int) -> [Float] { row(of: keys, at: position, head: head) }
 
-  /// The value of a token and head as it is stored.
+  /// The value of a token and head as it is stored, or the latent of the head's group.
   /// - Precondition: as for `key`.
   public func value(at position: Int, head: Int) -> [Float] { row(of: values, at: position, head: head) }
 
   private func row(of side: KVRows, at position: Int, head: Int) -> [Float] {
     precondition((0..<count).contains(position), "position \(position) of \(count)")
-    precondition((0..<side.heads).contains(head), "head \(head) of \(side.heads)")
+    precondition((0..<shape.keyValueHeads).contains(head), "head \(head) of \(shape.keyValueHeads)")
     let (block, slot) = position.quotientAndRemainder(dividingBy: Int(CK_KV_TOKENS))
-    return side.read(head: head, slot: slot, of: blocks.blocks[block])
+    return side.read(head / side.headsPerPart, slot: slot, of: blocks.blocks[block])
   }
 }
 

@@ -17,8 +17,9 @@ package struct KernelTable: Sendable {
       }
     }
     let attention = AttentionKernel.Step.allCases.flatMap { step in
-      (step == .softmax ? [nil] : KVFormat.allCases.map { $0 }).map { format in
+      (step == .softmax ? [nil] : KVFormat.allCases.map { $0 }).compactMap { format -> [String]? in
         let kernels = AttentionKernel.all(step, format).map { Kernel($0) }
+        guard !kernels.isEmpty else { return nil }
         let name = format.map { "\($0) \(step.rawValue)" } ?? step.rawValue
         return ["attention", name, "float32"] + tags.map { kernels.cell(tag: $0, features: features) }
       }
