@@ -61,7 +61,7 @@ struct AttentionKernels {
     return GEMMCall(
       ck_gemm_call(
         m: rows, n: weights.outputs, k: weights.inputs, x: UnsafeRawPointer(nowhere),
-        x_stride: weights.activationLayout.rowByteCount, x_scale: nil, bias: nil, y: nowhere, y_stride: weights.outputs,
+        x_stride: weights.activationLayout.planeByteCount, x_scale: nil, bias: nil, y: nowhere, y_stride: weights.outputs,
         y_type: .CK_F32))
   }
 }

@@ -167,11 +167,12 @@ extension AttentionWork {
     let layout = lift.activationLayout
     for (index, row) in rows.enumerated() {
       _ = layout.fill(
-        scratch.liftedRows + index * layout.rowByteCount, from: .float32(scratch.total.y + row * stride), with: kernels.converter)
+        scratch.liftedRows + index * layout.planeByteCount, stride: layout.planeByteCount,
+        from: .float32(scratch.total.y + row * stride), with: kernels.converter)
     }
     let call = GEMMCall(
       ck_gemm_call(
-        m: rows.count, n: lift.outputs, k: rank, x: UnsafeRawPointer(scratch.liftedRows), x_stride: layout.rowByteCount,
+        m: rows.count, n: lift.outputs, k: rank, x: UnsafeRawPointer(scratch.liftedRows), x_stride: layout.planeByteCount,
         x_scale: nil, bias: lift.bias?.base.assumingMemoryBound(to: Float.self), y: UnsafeMutableRawPointer(scratch.lifted),
         y_stride: lift.outputs, y_type: .CK_F32))
     lift.run(kernel, call, panels: 0..<lift.panelCount, scratch: scratch.kernel)
