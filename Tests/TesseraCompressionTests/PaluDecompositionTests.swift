@@ -4,6 +4,14 @@ import Testing
 
 @testable import TesseraCompression
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
 /// Calibration data, a projection, and errors by their definitions.
 private struct Example {
   let heads: HeadGroups
@@ -261,6 +269,83 @@ private func squares(_ values: [Float]) -> Double { values.reduce(0) { $0 + Doub
     }
     expect(.invalidGrouping(heads: 8, headsPerGroup: 3)) {
       _ = try HeadGroups(heads: 8, headDimension: 4, .perGroup(heads: 3))
+    }
+  }
+}
+
+@Suite struct PaluQueryTests {
+  /// The mean of R_n M R_n^T, turn by turn.
+  private func average(_ moments: SecondMoments, _ embedding: RotaryEmbedding, distances: Int) -> [Double] {
+    let size = moments.inputs
+    var sum = [Double](repeating: 0, count: size * size)
+    for distance in 0..<distances {
+      var rotation = (0..<size * size).map { $0 / size == $0 % size ? 1.0 : 0 }
+      for (pair, frequency) in embedding.frequencies.enumerated() {
+        let (low, high) =
+          embedding.pairing == .halves ? (pair, pair + embedding.frequencies.count) : (2 * pair, 2 * pair + 1)
+        let (cosine, sine) = (cos(Double(distance) * frequency), sin(Double(distance) * frequency))
+        rotation[low * size + low] = cosine
+        rotation[low * size + high] = -sine
+        rotation[high * size + low] = sine
+        rotation[high * size + high] = cosine
+      }
+      let half = product(rotation, moments.elements, size)
+      let turned = product(half, transposed(rotation, size), size)
+      for index in sum.indices { sum[index] += turned[index] / Double(distances) }
+    }
+    return sum
+  }
+
+  private func product(_ a: [Double], _ b: [Double], _ size: Int) -> [Double] {
+    var result = [Double](repeating: 0, count: size * size)
+    for row in 0..<size {
+      for k in 0..<size {
+        for column in 0..<size { result[row * size + column] += a[row * size + k] * b[k * size + column] }
+      }
+    }
+    return result
+  }
+
+  private func transposed(_ a: [Double], _ size: Int) -> [Double] {
+    (0..<size * size).map { a[$0 % size * size + $0 / size] }
+  }
+
+  @Test(arguments: [RotaryEmbedding.Pairing.halves, .interleaved], [1, 2, 37])
+  func averagesAreThoseOfAllDistances(pairing: RotaryEmbedding.Pairing, distances: Int) throws {
+    let size = 10
+    var moments = try SecondMoments(inputs: size)
+    try moments.add(randomFloats(20 * size, seed: 40))
+    for rotated in [10, 6] {
+      let embedding = try RotaryEmbedding(rotated: rotated, theta: 100, pairing: pairing)
+      let averaged = try moments.averagedOverRotations(by: embedding, distances: distances)
+      for (got, expected) in zip(averaged.elements, average(moments, embedding, distances: distances)) {
+        #expect(abs(got - expected) < 1e-9, "\(got), not \(expected)")
+      }
+    }
+  }
+
+  @Test func longContextsLeaveTheEnergyOfPairs() throws {
+    let size = 8
+    var moments = try SecondMoments(inputs: size)
+    try moments.add(randomFloats(20 * size, seed: 41))
+    let embedding = try RotaryEmbedding(rotated: size, theta: 10, pairing: .halves)
+    let averaged = try moments.averagedOverRotations(by: embedding, distances: 1_000_000)
+    for row in 0..<size {
+      for column in 0..<size {
+        let pair = row % 4
+        let energy = (moments.elements[pair * (size + 1)] + moments.elements[(pair + 4) * (size + 1)]) / 2
+        #expect(abs(averaged.elements[row * size + column] - (row == column ? energy : 0)) < 1e-3)
+      }
+    }
+  }
+
+  @Test func headsMustHoldWhatTurns() throws {
+    let embedding = try RotaryEmbedding(rotated: 8, theta: 100)
+    for inputs in [6, 9] {
+      let moments = try SecondMoments(inputs: inputs)
+      #expect(throws: CompressionError.sizeMismatch(what: "elements of a head", expected: 8, got: inputs)) {
+        try moments.averagedOverRotations(by: embedding, distances: 4)
+      }
     }
   }
 }

@@ -38,8 +38,8 @@ private let multiplesOf32 = Array(stride(from: 32, through: 1024, by: 32))
   @Test(arguments: [1, 6, 12, 91, 100])
   func otherOrdersAreNoFields(order: Int) { #expect(FiniteField(order: order) == nil) }
 
-  /// 12, 20, 28, 44, 60, 84, 108 and 368 by Paley's first construction, the others by his second, 52 and 100 over fields of 25 and
-  /// 49 elements.
+  /// 12, 20, 28, 44, 60, 84, 108 and 368 by Paley's first construction, the others by his second, 52 and 100 over fields of 25
+  /// and 49 elements.
   @Test(arguments: [1, 4, 8, 12, 20, 28, 36, 44, 52, 60, 68, 76, 84, 100, 108, 124, 368, 464])
   func rowsAreOrthogonal(order: Int) throws {
     let matrix = try #require(HadamardMatrix(order: order))
