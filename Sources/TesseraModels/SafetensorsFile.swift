@@ -121,7 +121,11 @@ extension SafetensorsFile {
     let place = try place(name)
     defer { withExtendedLifetime(place) {} }
     switch place.tensor.type {
-    case .bf16: return try elements(of: place) { (bits: UInt16) in BFloat16(bits: bits) }
+    case .bf16:
+      let count = place.bytes.count / MemoryLayout<BFloat16>.size
+      return try weightArray(of: name, file: place.file.path, count: count) { target in
+        UnsafeMutableRawBufferPointer(target).copyMemory(from: place.bytes)
+      }
     case .f16: return try elements(of: place) { (bits: UInt16) in BFloat16(Float(binary16: bits)) }
     case .f32: return try elements(of: place) { (bits: UInt32) in BFloat16(Float(bitPattern: bits)) }
     default: throw unsupported(place)

@@ -66,9 +66,3 @@ struct GGUFReferenceModelTests {
     bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
   }
 }
-
-enum ReferenceModel {
-  static let name = "SmolLM2-135M-Instruct.Q4_1.gguf"
-  static let path = "\(repositoryRoot)/models/\(name)"
-  static let isPresent = (try? MappedFile(path: path)) != nil
-}

@@ -3,7 +3,7 @@ import TesseraModels
 import Testing
 
 /// The tokenizer of docs-28m, which comes as a folder in Hugging Face's form.
-@Suite(.enabled(if: DocumentationModel.isPresent, "models/docs-28m is absent; it is no public model"))
+@Suite(.enabled(if: DocumentationModel.isPresent, "\(DocumentationModel.absence)"))
 struct TokenizerDocumentationModelTests {
   let tokenizer: Tokenizer
 
@@ -24,9 +24,4 @@ struct TokenizerDocumentationModelTests {
     #expect(tokenizer.stopIDs == [0] && tokenizer.id(ofSpecial: "<|endoftext|>") == 0)
     #expect(tokenizer.unencodableBytes == [] && tokenizer.chatTemplateText == nil)
   }
-}
-
-enum DocumentationModel {
-  static let path = "\(repositoryRoot)/models/docs-28m"
-  static let isPresent = (try? MappedFile(path: "\(path)/tokenizer.json")) != nil
 }

@@ -16,6 +16,7 @@ public final class Executor: Sendable {
   let attentionWorkspace: Mutex<AttentionWorkspace>
   private let schedule: PanelSchedule
   private let converter: ck_x_converter
+  let elementwise: ck_elementwise
   /// Where the threads are pinned; nil when they are not.
   private let cpus: [Int]?
 
@@ -46,6 +47,7 @@ public final class Executor: Sendable {
     attentionWorkspace = Mutex(AttentionWorkspace())
     schedule = PanelSchedule(threads: threads)
     converter = activationConverter(for: selection)
+    elementwise = elementwiseFunctions(for: selection)
   }
 
   /// y = x W^T + bias.
