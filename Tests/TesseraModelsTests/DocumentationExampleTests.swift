@@ -1,5 +1,6 @@
 import Tessera
 import TesseraLayers
+import TesseraModels
 import Testing
 
 @testable import DocumentationExamples
@@ -63,5 +64,22 @@ import Testing
     try DocumentationExamples.compress([name], of: checkpoint, into: packed)
     let layer = try DocumentationExamples.layer(named: name, in: packed)
     #expect(try layer(x.span, rows: 1, on: Executor(threads: 1)) == productOfLargerHalf)
+  }
+
+  @Test func articleAboutModelsIsBuilt() throws {
+    let program = try String(
+      decoding: readFile("\(repositoryRoot)/Examples/Documentation/TesseraModels+Text.swift"), as: UTF8.self)
+    let page = try String(
+      decoding: readFile("\(repositoryRoot)/Sources/TesseraModels/TesseraModels.docc/RunningModels.md"), as: UTF8.self)
+    #expect(page.contains("```swift\n\(program)```\n"), "the article and its example differ")
+  }
+
+  @Test(.enabled(if: DocumentationModel.isPresent, "\(DocumentationModel.absence)"))
+  func modelsGoOnWithTexts() throws {
+    var text = ""
+    let generation = try DocumentationExamples.complete("The kernel", with: DocumentationModel.path, tokens: 5) { text += $0 }
+    #expect(generation.tokens.count == 5 && !text.isEmpty)
+    let half = try DocumentationExamples.perplexityOfHalf("The kernel is the core of the system.", with: DocumentationModel.path)
+    #expect(half.isFinite && half > 1)
   }
 }
