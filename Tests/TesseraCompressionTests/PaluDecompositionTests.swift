@@ -205,10 +205,14 @@ private func squares(_ values: [Float]) -> Double { values.reduce(0) { $0 + Doub
   @Test func threadsChangeNothing() throws {
     let heads = try HeadGroups(heads: 4, headDimension: 128, .perHead)
     let weights = randomFloats(heads.outputs * 768, seed: 30)
+    // 1 on the diagonal, half as much with each step away from it.
+    let moments = (0..<768 * 768).map { Double(sign: .plus, exponent: -abs($0 / 768 - $0 % 768), significand: 1) }
+    let whitening = try Whitening(SecondMoments(inputs: 768, elements: moments))
+    #expect(whitening.shift == 0)
     var fractions: [Double] = []
     let decompose = { (pool: ThreadPool?) in
       try LowRankFactors.decompose(
-        weights.span, inputs: 768, heads: heads, ranks: [32, 64, 96, 128], on: pool,
+        weights.span, inputs: 768, heads: heads, ranks: [32, 64, 96, 128], minimizing: .outputs(whitening), on: pool,
         progress: {
           fractions.append($0)
           return true
