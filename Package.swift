@@ -19,6 +19,7 @@ let package = Package(
     .library(name: "TesseraModels", targets: ["TesseraModels"]),
     .library(name: "TesseraCompression", targets: ["TesseraCompression"]),
     .library(name: "TesseraCalibration", targets: ["TesseraCalibration"]),
+    .executable(name: "tessera", targets: ["TesseraCommand"]),
     .executable(name: "kbench", targets: ["kbench"]),
   ],
   traits: [
@@ -81,6 +82,14 @@ let package = Package(
       cSettings: [
         .headerSearchPath("../../CKernels"), .headerSearchPath("."), .define("_GNU_SOURCE", .when(platforms: [.linux])),
       ]),
+    // Not named after its product: file systems that ignore case would take it for the library.
+    .executableTarget(
+      name: "TesseraCommand",
+      dependencies: [
+        "TesseraCompression", "TesseraModels", "TesseraLayers", "Tessera",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: swiftFlags),
     .executableTarget(
       name: "kbench",
       dependencies: [
@@ -103,6 +112,10 @@ let package = Package(
         "kbench", "Tessera", "CKernels", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: swiftFlags),
+    .testTarget(
+      name: "TesseraCommandTests",
+      dependencies: ["TesseraCommand", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      swiftSettings: swiftFlags),
     .testTarget(name: "TesseraLayersTests", dependencies: ["TesseraLayers", "Tessera"], swiftSettings: swiftFlags),
     .testTarget(
       name: "TesseraModelsTests", dependencies: ["TesseraModels", "TesseraLayers", "Tessera", "DocumentationExamples"],
@@ -117,3 +130,14 @@ let package = Package(
   ],
   cLanguageStandard: .c17
 )
+
+// Stages of Scripts/test.sh that look at threads and topology alone build the library and its own tests, nothing above them.
+if Context.environment["TESSERA_PACKAGE"] == "core" {
+  let core: Set = [
+    "CKernels", "CHwloc", "CNuma", "Tessera", "TesseraLayers", "CKernelChecks", "KernelChecks", "EmulatedKernels", "ReadmeExample",
+    "TesseraTests",
+  ]
+  package.targets.removeAll { !core.contains($0.name) }
+  package.products = [.library(name: "Tessera", targets: ["Tessera"])]
+  package.dependencies = []
+}

@@ -42,22 +42,22 @@ build_portable() { # PROGRAM FLAG...
         xargs -0 "$clang" "${c_flags[@]}" "${@:2}" -pthread -o ".build-portable/$1" Tests/Portable/scalar_checks.c -lm
 }
 
-stage_debug() { swift_test debug '' -Xswiftc -warnings-as-errors; }
+# Of the kernel checks a random part, another one in each run: the release stage runs them all.
+stage_debug() { TESSERA_CHECK_EVERY=3 swift_test debug '' -Xswiftc -warnings-as-errors; }
 stage_release() { swift_test release '' -c release -Xswiftc -enable-testing -Xswiftc -warnings-as-errors; }
 
 # Addresses and, in C, undefined behaviour, which traps: that needs no run-time library. Leaks are not asked for: the test runner
 # and Foundation have their own. The kernels are compiled without optimisation here, for what only -O0 shows and because the
-# optimiser takes minutes over the checks in unrolled loops. A third of the kernel checks, a random one in each run, takes three
-# minutes; the other stages run them all.
+# optimiser takes minutes over the checks in unrolled loops.
 stage_sanitize() {
-    ASAN_OPTIONS=detect_leaks=0 TESSERA_CHECK_EVERY=3 \
+    ASAN_OPTIONS=detect_leaks=0 TESSERA_CHECK_EVERY=6 \
         swift_test sanitize '' --sanitize=address -Xcc -O0 -Xcc -fsanitize=undefined -Xcc -fsanitize-trap=undefined
 }
 
-stage_thread() { swift_test thread ThreadPool --sanitize=thread; }
+stage_thread() { TESSERA_PACKAGE=core swift_test thread ThreadPool --sanitize=thread; }
 
 # Without hwloc and libnuma: the machine as we read it ourselves.
-stage_traits() { swift_test traits 'Machine|Topology|ThreadPool' --disable-default-traits; }
+stage_traits() { TESSERA_PACKAGE=core swift_test traits 'Machine|Topology|ThreadPool' --disable-default-traits; }
 
 stage_fuzz() { Tests/Fuzz/run.sh "$fuzz_seconds"; }
 
