@@ -134,7 +134,8 @@ let package = Package(
 // Stages of Scripts/test.sh that look at threads and topology alone build the library and its own tests, nothing above them.
 if Context.environment["TESSERA_PACKAGE"] == "core" {
   let core: Set = [
-    "CKernels", "CHwloc", "CNuma", "Tessera", "TesseraLayers", "CKernelChecks", "KernelChecks", "EmulatedKernels", "ReadmeExample",
+    "CKernels", "CHwloc", "CNuma", "Tessera", "TesseraLayers", "CKernelChecks", "KernelChecks", "EmulatedKernels",
+    "ReadmeExample",
     "TesseraTests",
   ]
   package.targets.removeAll { !core.contains($0.name) }

@@ -10,7 +10,8 @@ struct GenerateCommand: ParsableCommand {
 
   @OptionGroup var options: ModelOptions
 
-  @Option(name: .shortAndLong, help: "The text to go on with. Without one, and with --chat, lines of standard input are messages.")
+  @Option(
+    name: .shortAndLong, help: "The text to go on with. Without one, and with --chat, lines of standard input are messages.")
   var prompt: String?
 
   @Flag(help: "The prompt is a message; the model's chat template goes around it.")
@@ -58,14 +59,15 @@ struct GenerateCommand: ParsableCommand {
     let model = try options.loadModel(on: executor)
     var session = Session(model: model, tokenizer: tokenizer, sampler: sampler, limit: tokens, stops: stop, on: executor)
     guard let template else {
-      return try session.write(after: tokenizer.encode(prompt ?? ""))
+      try session.write(after: tokenizer.encode(prompt ?? ""))
+      return
     }
     var messages = system.map { [ChatMessage.system($0)] } ?? []
     var asked = prompt ?? nextLine()
     while let message = asked {
       messages.append(.user(message))
       // The whole conversation is read again: templates may treat earlier messages differently.
-      try session.restart()
+      session.restart()
       messages.append(.assistant(try session.write(after: template.encode(messages))))
       asked = prompt == nil ? nextLine() : nil
     }
@@ -97,7 +99,7 @@ private struct Session: ~Copyable {
     self.stops = stops
   }
 
-  mutating func restart() throws(ProgramError) { state = runner.model.makeState() }
+  mutating func restart() { state = runner.model.makeState() }
 
   /// Writes what follows the prompt, and returns it.
   @discardableResult
@@ -130,7 +132,8 @@ private struct Session: ~Copyable {
   }
 
   private func report(_ result: Generation) {
-    let first = Double(result.timeToFirstToken.components.seconds)
+    let first =
+      Double(result.timeToFirstToken.components.seconds)
       + Double(result.timeToFirstToken.components.attoseconds) * 1e-18
     Terminal.note(
       "\(result.promptCount) tokens read in \(decimal(first * 1e3, 0)) ms, \(result.tokens.count) written, "

@@ -9,7 +9,9 @@ struct ModelOptions: ParsableArguments {
   @Argument(help: "A folder with config.json and safetensors, or a GGUF file.")
   var model: String
 
-  @Option(help: "How linear layers are stored: bf16, bitmap-bf16, bitmap-int8, or a 4-bit format such as razer-g128. The head stays bf16.")
+  @Option(
+    help:
+      "How linear layers are stored: bf16, bitmap-bf16, bitmap-int8, or a 4-bit format such as razer-g128. The head stays bf16.")
   var weights: String = WeightFormat.bf16.rawValue
 
   @Option(help: "The fraction of weights that bitmap formats set to zero, the smallest of each row.")
