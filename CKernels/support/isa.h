@@ -19,6 +19,7 @@
 // What a region's target lets the compiler use, as the mask that a variant must declare: CK_NEEDS(avx512bf16).
 #define CK_NEEDS(isa)       CK_NEEDS_##isa
 #define CK_NEEDS_avx2       CK_ISA_AVX2
+#define CK_NEEDS_avx512     CK_ISA_AVX512
 #define CK_NEEDS_avx512bf16 (CK_ISA_AVX512 | CK_ISA_AVX512VBMI | CK_ISA_AVX512VBMI2 | CK_ISA_AVX512BF16)
 #define CK_NEEDS_avx512vnni (CK_ISA_AVX512 | CK_ISA_AVX512VBMI | CK_ISA_AVX512VBMI2 | CK_ISA_AVX512VNNI)
 #define CK_NEEDS_amxbf16    (CK_NEEDS_avx512bf16 | CK_ISA_AMXTILE | CK_ISA_AMXBF16)

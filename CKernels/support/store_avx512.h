@@ -1,20 +1,11 @@
 // Epilogue of the AVX-512 and AMX kernels: 16 finished outputs of one row of x. Include inside an ISA region.
 #pragma once
 #include "ck_gemm.h"
+#include "support/bf16_avx512.h"
 
 CK_INLINE __mmask16 ck_rows_mask(const ck_gemm_call *call, size_t panel) {
     const size_t left = call->n - panel * CK_PANEL_ROWS;
     return left >= CK_PANEL_ROWS ? (__mmask16)0xFFFF : (__mmask16)((1u << left) - 1);
-}
-
-// The rounding of support/bf16.h, 16 at a time; VCVTNEPS2BF16 would flush denormals.
-CK_INLINE __m256i ck_round_bf16_avx512(__m512 value) {
-    const __m512i bits = _mm512_castps_si512(value);
-    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    const __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF))), 16);
-    const __m512i quiet = _mm512_or_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(0x40));
-    const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
-    return _mm512_cvtepi32_epi16(_mm512_mask_blend_epi32(nan, rounded, quiet));
 }
 
 CK_INLINE void ck_store16_avx512(const ck_gemm_call *call, size_t m, size_t panel, __m512 value) {

@@ -3,7 +3,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stddef.h>
-#include "ck_checks.h"
+#include "trap.h"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -47,29 +47,7 @@ static const char *signal_name(int signal) {
     }
 }
 
-typedef struct {
-    const ck_latent_keys_variant *variant;
-    const ck_latent_group *group;
-    const ck_latent_angles *angles;
-    const ck_kv_span *latents;
-    const ck_attention_queries *queries;
-    float *scores;
-    size_t stride;
-    void *scratch;
-} latent_call;
-
-typedef struct {
-    const ck_dense_gemm_variant *dense;
-    const ck_bitmap_gemm_variant *bitmap;
-    const ck_code4_gemm_variant *code4;
-    const latent_call *latent;
-    const ck_gemm_call *call;
-    const void *weights;
-    size_t panel_begin, panel_end;
-    void *scratch;
-} kernel_call;
-
-static const char *run(const kernel_call *kernel, uintptr_t *address) {
+const char *ck_check_trapped(ck_check_body *body, const void *context, uintptr_t *address) {
     pthread_once(&installed, install);
     sigjmp_buf here;
     const int signal = sigsetjmp(here, 1);
@@ -80,45 +58,7 @@ static const char *run(const kernel_call *kernel, uintptr_t *address) {
     }
     way_out = &here;
     const unsigned before = control();
-    const latent_call *latent = kernel->latent;
-    if (latent)
-        latent->variant->run(latent->group, latent->angles, latent->latents, latent->queries, latent->scores, latent->stride,
-                             latent->scratch);
-    else if (kernel->dense)
-        kernel->dense->run(kernel->call, kernel->weights, kernel->panel_begin, kernel->panel_end, kernel->scratch);
-    else if (kernel->code4)
-        kernel->code4->run(kernel->call, kernel->weights, kernel->panel_begin, kernel->panel_end, kernel->scratch);
-    else kernel->bitmap->run(kernel->call, kernel->weights, kernel->panel_begin, kernel->panel_end, kernel->scratch);
+    body(context);
     way_out = NULL;
     return control() == before ? NULL : "the floating-point control register changed";
-}
-
-const char *ck_check_run_dense(const ck_dense_gemm_variant *variant, const ck_gemm_call *call, const ck_dense_weights *w,
-                               size_t panel_begin, size_t panel_end, void *scratch, uintptr_t *address) {
-    const kernel_call kernel = {
-        .dense = variant, .call = call, .weights = w, .panel_begin = panel_begin, .panel_end = panel_end, .scratch = scratch};
-    return run(&kernel, address);
-}
-
-const char *ck_check_run_bitmap(const ck_bitmap_gemm_variant *variant, const ck_gemm_call *call, const ck_bitmap_weights *w,
-                                size_t panel_begin, size_t panel_end, void *scratch, uintptr_t *address) {
-    const kernel_call kernel = {
-        .bitmap = variant, .call = call, .weights = w, .panel_begin = panel_begin, .panel_end = panel_end, .scratch = scratch};
-    return run(&kernel, address);
-}
-
-const char *ck_check_run_code4(const ck_code4_gemm_variant *variant, const ck_gemm_call *call, const ck_code4_weights *w,
-                               size_t panel_begin, size_t panel_end, void *scratch, uintptr_t *address) {
-    const kernel_call kernel = {
-        .code4 = variant, .call = call, .weights = w, .panel_begin = panel_begin, .panel_end = panel_end, .scratch = scratch};
-    return run(&kernel, address);
-}
-
-const char *ck_check_run_latent_keys(const ck_latent_keys_variant *variant, const ck_latent_group *group,
-                                     const ck_latent_angles *angles, const ck_kv_span *latents,
-                                     const ck_attention_queries *queries, float *scores, size_t stride, void *scratch,
-                                     uintptr_t *address) {
-    const latent_call call = {variant, group, angles, latents, queries, scores, stride, scratch};
-    const kernel_call kernel = {.latent = &call};
-    return run(&kernel, address);
 }

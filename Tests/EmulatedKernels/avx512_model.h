@@ -15,6 +15,7 @@
 #define CK_MODEL static inline __attribute__((always_inline))
 
 typedef float __m512 __attribute__((vector_size(64)));
+typedef double __m512d __attribute__((vector_size(64)));
 typedef int64_t __m512i __attribute__((vector_size(64)));
 typedef uint16_t __m512bh __attribute__((vector_size(64)));
 typedef int64_t __m256i __attribute__((vector_size(32)));
@@ -50,6 +51,10 @@ CK_MODEL __m512i _mm512_set1_epi8(int8_t value) { return (__m512i)((ck_u8x64){0}
 CK_MODEL __m256i _mm256_set1_epi16(int16_t value) { return (__m256i)((ck_u16x16){0} + (uint16_t)value); }
 CK_MODEL __m512i _mm512_castps_si512(__m512 a) { return (__m512i)a; }
 CK_MODEL __m512 _mm512_castsi512_ps(__m512i a) { return (__m512)a; }
+CK_MODEL __m512d _mm512_castps_pd(__m512 a) { return (__m512d)a; }
+CK_MODEL __m512 _mm512_castpd_ps(__m512d a) { return (__m512)a; }
+CK_MODEL float _mm512_cvtss_f32(__m512 a) { return a[0]; }
+CK_MODEL __m512i _mm512_castsi256_si512(__m256i a) { return (__m512i){a[0], a[1], a[2], a[3]}; }
 CK_MODEL __m512i _mm512_zextsi128_si512(__m128i a) { return (__m512i){a[0], a[1]}; }
 CK_MODEL __m512i _mm512_zextsi256_si512(__m256i a) { return (__m512i){a[0], a[1], a[2], a[3]}; }
 
@@ -100,12 +105,31 @@ CK_MODEL void _mm256_mask_storeu_epi16(void *target, __mmask16 mask, __m256i a) 
 
 // fp32 arithmetic, rounded as the program's environment says (to nearest even unless somebody changed it).
 CK_MODEL __m512 _mm512_add_ps(__m512 a, __m512 b) { return a + b; }
+CK_MODEL __m512 _mm512_sub_ps(__m512 a, __m512 b) { return a - b; }
 CK_MODEL __m512 _mm512_mul_ps(__m512 a, __m512 b) { return a * b; }
 CK_MODEL __m512 _mm512_fmadd_ps(__m512 a, __m512 b, __m512 c) {
     ck_vector_model_fma((float *)&c, (const float *)&a, (const float *)&b);
     return c;
 }
 CK_MODEL __m512 _mm512_fmsub_ps(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, -c); }
+// The second operand where either is NaN.
+CK_MODEL __m512 ck_model_choose(ck_i32x16 first, __m512 a, __m512 b) {
+    return (__m512)((first & (ck_i32x16)a) | (~first & (ck_i32x16)b));
+}
+CK_MODEL __m512 _mm512_min_ps(__m512 a, __m512 b) { return ck_model_choose(a < b, a, b); }
+CK_MODEL __m512 _mm512_max_ps(__m512 a, __m512 b) { return ck_model_choose(a > b, a, b); }
+#define _MM_FROUND_TO_NEAREST_INT 0
+#define _MM_FROUND_NO_EXC         8
+CK_MODEL __m512 _mm512_roundscale_ps(__m512 a, int control) {
+    if (control & ~_MM_FROUND_NO_EXC) ck_model_fault("a rounding that is not modelled");
+    ck_vector_model_round((float *)&a);
+    return a;
+}
+CK_MODEL __m512i _mm512_cvtps_epi32(__m512 a) {
+    ck_i32x16 lanes;
+    ck_vector_model_to_integers((int32_t *)&lanes, (const float *)&a);
+    return (__m512i)lanes;
+}
 CK_MODEL __m512 _mm512_cvtepi32_ps(__m512i a) { return __builtin_convertvector((ck_i32x16)a, __m512); }
 
 // Integer arithmetic wraps.
@@ -197,12 +221,59 @@ CK_MODEL __m512i _mm512_shuffle_i64x2(__m512i a, __m512i b, unsigned lanes) {
     return result;
 }
 
+// Within quarters: the lower or upper halves of `a` and `b`, element by element in turn.
+CK_MODEL __m512i ck_model_unpack16(__m512i a, __m512i b, unsigned upper) {
+    ck_u16x32 lanes;
+    for (unsigned i = 0; i < 32; i++) lanes[i] = ((ck_u16x32)(i % 2 ? b : a))[(i & ~7u) + upper * 4 + i % 8 / 2];
+    return (__m512i)lanes;
+}
+CK_MODEL __m512i _mm512_unpacklo_epi16(__m512i a, __m512i b) { return ck_model_unpack16(a, b, 0); }
+CK_MODEL __m512i _mm512_unpackhi_epi16(__m512i a, __m512i b) { return ck_model_unpack16(a, b, 1); }
+CK_MODEL __m512 ck_model_unpack32(__m512 a, __m512 b, unsigned upper) {
+    __m512 lanes;
+    for (unsigned i = 0; i < 16; i++) lanes[i] = (i % 2 ? b : a)[(i & ~3u) + upper * 2 + i % 4 / 2];
+    return lanes;
+}
+CK_MODEL __m512 _mm512_unpacklo_ps(__m512 a, __m512 b) { return ck_model_unpack32(a, b, 0); }
+CK_MODEL __m512 _mm512_unpackhi_ps(__m512 a, __m512 b) { return ck_model_unpack32(a, b, 1); }
+CK_MODEL __m512d ck_model_unpack64(__m512d a, __m512d b, unsigned upper) {
+    __m512d lanes;
+    for (unsigned i = 0; i < 8; i++) lanes[i] = (i % 2 ? b : a)[(i & ~1u) + upper];
+    return lanes;
+}
+CK_MODEL __m512d _mm512_unpacklo_pd(__m512d a, __m512d b) { return ck_model_unpack64(a, b, 0); }
+CK_MODEL __m512d _mm512_unpackhi_pd(__m512d a, __m512d b) { return ck_model_unpack64(a, b, 1); }
+CK_MODEL __m512 _mm512_shuffle_f32x4(__m512 a, __m512 b, unsigned lanes) {
+    return (__m512)_mm512_shuffle_i64x2((__m512i)a, (__m512i)b, lanes);
+}
+CK_MODEL __m512 _mm512_permutex2var_ps(__m512 a, __m512i index, __m512 b) {
+    __m512 lanes;
+    for (unsigned i = 0; i < 16; i++) lanes[i] = (((ck_u32x16)index)[i] & 16 ? b : a)[((ck_u32x16)index)[i] & 15];
+    return lanes;
+}
+CK_MODEL __m512i _mm512_inserti64x4(__m512i a, __m256i b, int half) {
+    for (int i = 0; i < 4; i++) a[(half & 1) * 4 + i] = b[i];
+    return a;
+}
+
 #define _CMP_UNORD_Q 3
+#define _CMP_NLT_UQ  5
 CK_MODEL __mmask16 _mm512_cmp_ps_mask(__m512 a, __m512 b, int predicate) {
     return ck_vector_model_compare((const float *)&a, (const float *)&b, predicate);
 }
 CK_MODEL __m512i _mm512_mask_blend_epi32(__mmask16 mask, __m512i a, __m512i b) {
     ck_vector_model_move(&a, &b, 4, mask);
+    return a;
+}
+
+CK_MODEL __m512 _mm512_maskz_mov_ps(__mmask16 mask, __m512 a) {
+    __m512 lanes = {0};
+    ck_vector_model_move(&lanes, &a, 4, mask);
+    return lanes;
+}
+CK_MODEL __m512 _mm512_mask_max_ps(__m512 a, __mmask16 mask, __m512 b, __m512 c) {
+    const __m512 most = _mm512_max_ps(b, c);
+    ck_vector_model_move(&a, &most, 4, mask);
     return a;
 }
 

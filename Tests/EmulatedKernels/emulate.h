@@ -9,6 +9,7 @@
 // fails to link.
 #pragma once
 #define CK_EMULATE 1
+#include "ck_attention.h"
 #include "ck_bitmap_gemm.h"
 #include "ck_code4_gemm.h"
 #include "ck_dense_gemm.h"
@@ -20,6 +21,7 @@
 #define CK_MODEL_CK_ISA_SCALAR(...)
 #define CK_MODEL_CK_NEEDS(tag) CK_MODEL_##tag
 #define CK_MODEL_avx2(...)
+#define CK_MODEL_avx512(...)     __VA_ARGS__
 #define CK_MODEL_avx512bf16(...) __VA_ARGS__
 #define CK_MODEL_avx512vnni(...) __VA_ARGS__
 #define CK_MODEL_amxbf16(...)    __VA_ARGS__
@@ -53,3 +55,15 @@
                                 const ck_attention_queries *, float *, size_t, void *) CK_EMULATED(fn);)
 #include "latent_attention/variants.inc"
 #undef CK_LATENT_KEYS
+
+#define CK_ATTENTION_KEYS(fn, type, isa, min_rows, scratch)                                                                      \
+    CK_MODEL_##isa(size_t ck_##scratch(size_t, size_t) CK_EMULATED(scratch);                                                     \
+                   void ck_##fn(const ck_kv_span *, const ck_attention_queries *, float *, size_t, void *) CK_EMULATED(fn);)
+#define CK_ATTENTION_VALUES(fn, type, isa, min_rows, scratch)                                                                    \
+    CK_MODEL_##isa(size_t ck_##scratch(size_t, size_t) CK_EMULATED(scratch);                                                     \
+                   void ck_##fn(const ck_kv_span *, size_t, const float *, size_t, float *, size_t, void *) CK_EMULATED(fn);)
+#define CK_ATTENTION_SOFTMAX(fn, isa) CK_MODEL_##isa(void ck_##fn(const ck_attention_softmax_call *) CK_EMULATED(fn);)
+#include "attention/variants.inc"
+#undef CK_ATTENTION_KEYS
+#undef CK_ATTENTION_VALUES
+#undef CK_ATTENTION_SOFTMAX

@@ -75,7 +75,7 @@ struct Elements {
 
   /// A negative zero, the smallest and largest denormals, the smallest and largest normals, infinities, a quiet and a signalling
   /// NaN.
-  private static let specialBits: [UInt16] = [
+  static let specialBits: [UInt16] = [
     0x8000, 0x0001, 0x807F, 0x0080, 0x7F7F, 0xFF7F, 0x7F80, 0xFF80, 0x7FC0, 0x7F81,
   ]
 
@@ -105,7 +105,7 @@ struct Elements {
     return bits
   }
 
-  private static func number(_ elements: KernelCase.Elements, largestInteger: Int, _ random: inout Random) -> Float {
+  static func number(_ elements: KernelCase.Elements, largestInteger: Int, _ random: inout Random) -> Float {
     switch elements {
     case .integers, .extremes: Float(random.integer(-largestInteger, largestInteger))
     case .uniform: random.unit() * 2 - 1

@@ -79,29 +79,17 @@ extension KernelCase: LosslessStringConvertible {
 
   /// The case that a description names, or nil when a field is missing, unknown or out of range.
   public init?(_ description: String) {
-    var fields: [Substring: Substring] = [:]
-    for word in description.split(separator: " ") {
-      let parts = word.split(separator: "=", maxSplits: 1)
-      guard parts.count == 2, fields.updateValue(parts[1], forKey: parts[0]) == nil else { return nil }
-    }
-    func size(_ name: Substring, from least: Int) -> Int? {
-      fields[name].flatMap { Int($0) }.flatMap { $0 >= least && $0 <= 1 << 20 ? $0 : nil }
-    }
-    guard fields.count == 15, let variant = fields["variant"], let format = fields["format"],
-      let check = fields["check"].flatMap({ Check(rawValue: String($0)) }),
-      let seed = fields["seed"].flatMap({ UInt64($0) }),
-      let m = size("m", from: 1), let n = size("n", from: 1), let k = size("k", from: 1),
-      let elements = fields["elements"].flatMap({ Elements(rawValue: String($0)) }),
-      let density = fields["density"].flatMap({ Density(String($0)) }),
-      let hasBias = fields["bias"].flatMap({ Bool(String($0)) }),
-      let output = fields["output"].flatMap({ Output(rawValue: String($0)) }),
-      let yGap = size("y_gap", from: 0), let xGap = size("x_gap", from: 0),
-      let guardPage = fields["guard"].flatMap({ Guard(rawValue: String($0)) }),
-      let threads = size("threads", from: 1), threads <= 64
+    guard let fields = CaseFields(description), fields.count == 15,
+      let variant: String = fields["variant"], let format: String = fields["format"],
+      let check: Check = fields[choice: "check"], let seed: UInt64 = fields["seed"],
+      let m = fields[size: "m", 1], let n = fields[size: "n", 1], let k = fields[size: "k", 1],
+      let elements: Elements = fields[choice: "elements"], let density: Density = fields["density"],
+      let hasBias: Bool = fields["bias"], let output: Output = fields[choice: "output"],
+      let yGap = fields[size: "y_gap", 0], let xGap = fields[size: "x_gap", 0],
+      let guardPage: Guard = fields[choice: "guard"], let threads = fields[size: "threads", 1], threads <= 64
     else { return nil }
     self.init(
-      variant: String(variant), format: String(format), check: check, seed: seed, m: m, n: n, k: k, elements: elements,
-      density: density,
+      variant: variant, format: format, check: check, seed: seed, m: m, n: n, k: k, elements: elements, density: density,
       hasBias: hasBias, output: output, yGap: yGap, xGap: xGap, guardPage: guardPage, threads: threads)
   }
 }

@@ -19,11 +19,14 @@ public struct KernelCheckReport: Sendable {
     public internal(set) var worstShareOfAlarm = 0.0
     public internal(set) var duration: Duration = .zero
 
-    init(_ variant: KernelVariant) { name = variant.name }
+    init(name: String) { self.name = name }
 
     private static let mostFailuresOfAKind = 3
 
-    mutating func add(_ kernelCase: KernelCase, _ outcome: Result<Oracle.Shares, CheckFailure>) {
+    /// - Parameters:
+    ///   - check: the kind of check, of which only the first failures are kept.
+    ///   - line: the line that repeats the case.
+    mutating func add(check: String, line: String, _ outcome: Result<Oracle.Shares, CheckFailure>) {
       cases += 1
       switch outcome {
       case .success(let shares):
@@ -31,14 +34,19 @@ public struct KernelCheckReport: Sendable {
         worstShareOfAlarm = max(worstShareOfAlarm, shares.alarm)
       case .failure(let failure):
         failureCount += 1
-        let ofTheKind = failures.count { $0.case.check == kernelCase.check }
-        if ofTheKind < Variant.mostFailuresOfAKind { failures.append(Failure(case: kernelCase, reason: failure.reason)) }
+        let ofTheKind = failures.count { $0.check == check }
+        if ofTheKind < Variant.mostFailuresOfAKind {
+          failures.append(Failure(check: check, case: line, reason: failure.reason))
+        }
       }
     }
   }
 
   public struct Failure: Sendable, CustomStringConvertible {
-    public let `case`: KernelCase
+    /// What was compared.
+    public let check: String
+    /// The line that repeats it.
+    public let `case`: String
     public let reason: String
 
     public var description: String { "\(reason)\n  repeat: \(`case`)" }
@@ -50,6 +58,12 @@ public struct KernelCheckReport: Sendable {
   }
 
   init(seed: UInt64) { self.seed = seed }
+
+  /// Adds what other checks found.
+  public mutating func append(_ other: KernelCheckReport) {
+    variants += other.variants
+    notRun += other.notRun
+  }
 
   public var passed: Bool { !variants.isEmpty && variants.allSatisfy { $0.failureCount == 0 && $0.cases > 0 } }
 }

@@ -26,10 +26,12 @@ public func runKernelChecks(
   let pools = Pools()
   let clock = ContinuousClock()
   for (index, variant) in runnable.enumerated() {
-    var result = KernelCheckReport.Variant(variant)
+    var result = KernelCheckReport.Variant(name: variant.name)
     func check(_ kernelCase: KernelCase) {
-      progress(KernelCheckProgress(variant: variant.name, index: index, count: runnable.count, case: kernelCase))
-      result.add(kernelCase, outcome(of: kernelCase, on: variant, pools: pools, modelFault: modelFault))
+      progress(KernelCheckProgress(variant: variant.name, index: index, count: runnable.count, case: kernelCase.description))
+      result.add(
+        check: kernelCase.check.rawValue, line: kernelCase.description,
+        outcome(of: kernelCase, on: variant, pools: pools, modelFault: modelFault))
     }
     let start = clock.now
     for (number, kernelCase) in KernelCase.sweep(of: variant, seed: seed).enumerated()
@@ -64,7 +66,8 @@ public struct KernelCheckProgress: Sendable {
   /// Of the variants that run, counted from 0.
   public let index: Int
   public let count: Int
-  public let `case`: KernelCase
+  /// The line that repeats the case.
+  public let `case`: String
 }
 
 private func outcome(

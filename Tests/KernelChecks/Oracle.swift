@@ -81,6 +81,13 @@ struct Oracle {
       leastStep: Double(w.code4.unit) * Elements.leastExactXScale / 2)
   }
 
+  /// fp32 outputs, from elsewhere.
+  init(exact: [Double], hard: [Double], alarm: [Double], measuresRounding: Bool) {
+    (self.exact, self.hard, self.alarm, right) = (exact, hard, alarm, [])
+    self.measuresRounding = measuresRounding
+    output = .float32
+  }
+
   private static func bounded(
     _ kernelCase: KernelCase, x: [Float], xScale: [Float] = [], w: [Float], bias: [Float], roundings: Int, isExact: Bool = true,
     largestScale: Double = 1, leastStep: Double? = nil
@@ -115,7 +122,7 @@ struct Oracle {
     return (exact, hard.indices.map { isSmall[$0] ? 0 : hard[$0] }, alarm.indices.map { isSmall[$0] ? 0 : alarm[$0] })
   }
 
-  private static func sums(of matrix: [Float], rows: Int) -> [Double] {
+  static func sums(of matrix: [Float], rows: Int) -> [Double] {
     let k = matrix.count / rows
     return (0..<rows).map { row in matrix[row * k..<row * k + k].reduce(0) { $0 + Double(abs($1)) } }
   }

@@ -68,7 +68,9 @@ enum Coverage {
   /// A line for each kernel of the library.
   private static var lines: [String] {
     let ran = ran.withLock { $0 }
-    return KernelVariant.all.map { "\($0): \(ran[$0.name]?.joined(separator: "; ") ?? "NOT RUN")" }
+    return (KernelVariant.all.map(\.name) + AttentionKernel.all.map(\.name)).map {
+      "\($0): \(ran[$0]?.joined(separator: "; ") ?? "NOT RUN")"
+    }
   }
 
   /// The tests run in any order, so only the process's end knows what was skipped.

@@ -104,7 +104,7 @@ internal import Testing
     }
     let failure = try #require(
       reasons.first { $0.reason.contains(kernel.expectedReason) }, "\(kernel.name): \(reasons.map(\.reason))")
-    let line = failure.case.description
+    let line = failure.case
     let again = try #require(KernelCase(line))
     #expect(repeatKernelCheck(again, on: kernel.variant) == failure.reason, "\(line)")
   }

@@ -1,5 +1,6 @@
 // The C half of KernelChecks: an oracle in double precision, and kernel calls whose faults are caught and named.
 #pragma once
+#include "ck_attention.h"
 #include "ck_bitmap_gemm.h"
 #include "ck_code4_gemm.h"
 #include "ck_dense_gemm.h"
@@ -31,6 +32,14 @@ const char *_Nullable ck_check_run_latent_keys(const ck_latent_keys_variant *var
                                                const ck_latent_angles *angles, const ck_kv_span *latents,
                                                const ck_attention_queries *queries, float *scores, size_t stride,
                                                void *_Nullable scratch, uintptr_t *address);
+const char *_Nullable ck_check_run_attention_keys(const ck_attention_keys_variant *variant, const ck_kv_span *keys,
+                                                  const ck_attention_queries *queries, float *scores, size_t stride,
+                                                  void *_Nullable scratch, uintptr_t *address);
+const char *_Nullable ck_check_run_attention_values(const ck_attention_values_variant *variant, const ck_kv_span *values,
+                                                    size_t rows, const float *p, size_t p_stride, float *y, size_t y_stride,
+                                                    void *_Nullable scratch, uintptr_t *address);
+const char *_Nullable ck_check_run_attention_softmax(const ck_attention_softmax_variant *variant,
+                                                     const ck_attention_softmax_call *call, uintptr_t *address);
 
 #ifdef __cplusplus
 }

@@ -27,6 +27,9 @@ void ck_vector_model_f16(float target[_Nonnull 16], const uint16_t source[_Nonnu
 uint16_t ck_vector_model_compare(const float a[_Nonnull 16], const float b[_Nonnull 16], int predicate);
 // VFMADDPS: sum[i] = a[i] * b[i] + sum[i], rounded once.
 void ck_vector_model_fma(float sum[_Nonnull 16], const float a[_Nonnull 16], const float b[_Nonnull 16]);
+// VRNDSCALEPS to whole numbers, VCVTPS2DQ: to nearest even; what no int32 holds becomes the least one.
+void ck_vector_model_round(float values[_Nonnull 16]);
+void ck_vector_model_to_integers(int32_t target[_Nonnull 16], const float source[_Nonnull 16]);
 // VDPBF16PS: adds the products of a pair of bf16 to each lane, the high element's first, then the low one's, each rounded to
 // nearest even; denormals count as 0 and become 0.
 void ck_vector_model_dot_bf16(float sum[_Nonnull 16], const uint16_t a[_Nonnull 32], const uint16_t b[_Nonnull 32]);

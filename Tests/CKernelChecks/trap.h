@@ -1,0 +1,9 @@
+// A call whose faults are caught and named.
+#pragma once
+#include <stdint.h>
+
+typedef void ck_check_body(const void *context);
+
+// Returns NULL, or what the body did wrong: the signal that it raised (*address then says where), or a changed floating-point
+// control register.
+const char *ck_check_trapped(ck_check_body *body, const void *context, uintptr_t *address);

@@ -1,0 +1,2 @@
+#include "emulate.h"
+#include "attention/attention_softmax_avx512.c"
