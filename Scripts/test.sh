@@ -39,7 +39,7 @@ c_flags=(-std=c17 -O2 -D_GNU_SOURCE -Wall -Wextra -Werror -ICKernels -ICKernels/
 
 build_portable() { # PROGRAM FLAG...
     find CKernels -name '*.c' -print0 |
-        xargs -0 "$clang" "${c_flags[@]}" "${@:2}" -pthread -o ".build-portable/$1" Tests/Portable/scalar_checks.c -lm
+        xargs -0 "$clang" "${c_flags[@]}" "${@:2}" -pthread -o ".build-portable/$1" Tests/Portable/*.c -lm
 }
 
 # Of the kernel checks a random part, another one in each run: the release stage runs them all.

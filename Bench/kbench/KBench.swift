@@ -159,13 +159,18 @@ struct KBench: ParsableCommand {
 
   private func runChecks(_ settings: Settings, _ console: Console) throws(BenchError) {
     let features = Machine.current.instructionSets
-    let variants = settings.isa.checkedVariants.filter { variant in
-      format == nil || variant.formats.contains { settings.formats.contains($0) }
+    let variants = KernelVariant.all.filter { variant in
+      settings.isa.checks(variant.name, variant.instructionSets, tag: variant.isaTag)
+        && (format == nil || variant.formats.contains { settings.formats.contains($0) })
     }
     let operations = Tessera.Operation.allCases.filter { settings.operations.contains(BenchOperation($0)) }
-    let report = runKernelChecks(
-      of: variants, operations: operations, features: features, seed: seed,
-      progress: { console.progress("checking \($0.variant), \($0.index + 1) of \($0.count)") })
+    func show(_ progress: KernelCheckProgress) {
+      console.progress("checking \(progress.variant), \(progress.index + 1) of \(progress.count)")
+    }
+    var report = runKernelChecks(of: variants, operations: operations, features: features, seed: seed, progress: show)
+    if settings.operations.contains(.attention) {
+      report.append(runAttentionChecks(of: settings.checkedAttention, features: features, seed: seed, progress: show))
+    }
     console.line("\(report)")
     guard !report.variants.isEmpty else { throw .usage("--check: no kernel of these --op, --format and --isa runs here") }
     guard report.passed else { throw .wrongKernels(report.variants.count { $0.failureCount > 0 }) }

@@ -96,8 +96,7 @@ CK_INLINE void store_few_scores(const char *c, float *scores, size_t stride, siz
     __m512 four[4];
     // Quarter m of four[i]: tokens 4 i ... 4 i + 3 of row m.
     CK_UNROLL
-    for (int i = 0; i < 4; i++)
-        four[i] = _mm512_castsi512_ps(_mm512_permutexvar_epi32(turn, _mm512_load_si512(c + 64 * i)));
+    for (int i = 0; i < 4; i++) four[i] = _mm512_castsi512_ps(_mm512_permutexvar_epi32(turn, _mm512_load_si512(c + 64 * i)));
     const __m512 a = _mm512_shuffle_f32x4(four[0], four[1], 0x88), b = _mm512_shuffle_f32x4(four[2], four[3], 0x88);
     const __m512 d = _mm512_shuffle_f32x4(four[0], four[1], 0xDD), e = _mm512_shuffle_f32x4(four[2], four[3], 0xDD);
     _mm512_storeu_ps(scores, _mm512_shuffle_f32x4(a, b, 0x88));
@@ -136,8 +135,8 @@ void ck_attention_keys_bf16_amxbf16(const ck_kv_span *keys, const ck_attention_q
     for (size_t first = 0; first < keys->tokens; first += 2 * TILE)
         for (size_t m = 0; m < queries->rows; m += 2 * TILE) {
             const char *part = keys->parts[first / CK_KV_TOKENS];
-            const operands of = {
-                part + first % CK_KV_TOKENS * row_bytes, (const char *)scratch + m / TILE * block_bytes, row_bytes};
+            const operands of = {part + first % CK_KV_TOKENS * row_bytes, (const char *)scratch + m / TILE * block_bytes,
+                                 row_bytes};
             float *target = scores + m * stride + first;
             const size_t rows = queries->rows - m;
             ck_kv_ahead *next = m == 0 ? &ahead : NULL;

@@ -14,8 +14,8 @@
 enum {
     TILE = 16,
     TILE_BYTES = 1024,
-    STEP = 32,                             // tokens of a tile
-    STEPS = CK_ATTENTION_CHUNK / STEP,     // tiles of p of 16 rows
+    STEP = 32,                          // tokens of a tile
+    STEPS = CK_ATTENTION_CHUNK / STEP,  // tiles of p of 16 rows
     UNIT_LINES = 2,
     UNIT_BYTES = UNIT_LINES * 4 * TILE_BYTES,
 };
@@ -86,14 +86,14 @@ CK_INLINE void multiply_block(const char *unit, const char *p, char *c, int step
 #define TIMES(tile)                                                                                                              \
     do {                                                                                                                         \
         const char *b = unit + (4 * ((tile) / 2) + (tile) % 2) * TILE_BYTES;                                                     \
-        ck_tile_load(tile, c + (tile)*TILE_BYTES, 64);                                                                           \
+        ck_tile_load(tile, c + (tile) * TILE_BYTES, 64);                                                                         \
         ck_tile_load(6, b, 64);                                                                                                  \
         ck_tile_dot_bf16(tile, 4, 6);                                                                                            \
         if (steps > 1) {                                                                                                         \
             ck_tile_load(7, b + 2 * TILE_BYTES, 64);                                                                             \
             ck_tile_dot_bf16(tile, 5, 7);                                                                                        \
         }                                                                                                                        \
-        ck_tile_store(tile, c + (tile)*TILE_BYTES, 64);                                                                          \
+        ck_tile_store(tile, c + (tile) * TILE_BYTES, 64);                                                                        \
     } while (0)
     TIMES(0);
     TIMES(1);

@@ -75,8 +75,7 @@ CK_INLINE void part_avx512(const ck_kv_span *values, size_t part, size_t row_byt
     const char *v = values->parts[part];
     p += part * CK_KV_TOKENS * sizeof(uint16_t);
     size_t line = 0;
-    for (; line + 128 <= row_bytes; line += 128)
-        sums_avx512(v + line, row_bytes, tokens, p, sums + line / 2, ahead, 2, rows);
+    for (; line + 128 <= row_bytes; line += 128) sums_avx512(v + line, row_bytes, tokens, p, sums + line / 2, ahead, 2, rows);
     if (line < row_bytes) sums_avx512(v + line, row_bytes, tokens, p, sums + line / 2, ahead, 1, rows);
 }
 

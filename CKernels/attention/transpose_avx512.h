@@ -19,8 +19,10 @@ CK_INLINE void ck_transpose16_avx512(__m512 v[16]) {
     }
     CK_UNROLL
     for (int c = 0; c < 4; c++) {
-        const __m512 a = _mm512_shuffle_f32x4(quads[c], quads[4 + c], 0x88), b = _mm512_shuffle_f32x4(quads[8 + c], quads[12 + c], 0x88);
-        const __m512 d = _mm512_shuffle_f32x4(quads[c], quads[4 + c], 0xDD), e = _mm512_shuffle_f32x4(quads[8 + c], quads[12 + c], 0xDD);
+        const __m512 a = _mm512_shuffle_f32x4(quads[c], quads[4 + c], 0x88),
+                     b = _mm512_shuffle_f32x4(quads[8 + c], quads[12 + c], 0x88);
+        const __m512 d = _mm512_shuffle_f32x4(quads[c], quads[4 + c], 0xDD),
+                     e = _mm512_shuffle_f32x4(quads[8 + c], quads[12 + c], 0xDD);
         v[c] = _mm512_shuffle_f32x4(a, b, 0x88);
         v[8 + c] = _mm512_shuffle_f32x4(a, b, 0xDD);
         v[4 + c] = _mm512_shuffle_f32x4(d, e, 0x88);

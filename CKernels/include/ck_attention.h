@@ -50,7 +50,7 @@ void ck_kv_copy(ck_kv_type type, size_t dim, const void *from, size_t from_slot,
 // The keys or the values of a chunk.
 typedef struct {
     const void *_Nonnull const *_Nonnull parts;  // one for each started CK_KV_TOKENS tokens, 64-byte aligned
-    size_t tokens;                               // 1...CK_ATTENTION_CHUNK; rows of later tokens are not read
+    size_t tokens;                               // 1...CK_ATTENTION_CHUNK; what rows of later tokens hold changes nothing
     size_t dim;                                  // elements of a row
 } ck_kv_span;
 
@@ -68,7 +68,7 @@ typedef struct __attribute__((swift_attr("@Sendable"))) {
     ck_kv_type  type;
     ck_isa      isa;
     uint32_t    min_rows;                              // chosen from this many query rows on; it computes any number
-    size_t (*scratch_bytes)(size_t rows, size_t dim);  // 64-byte aligned, contents irrelevant
+    size_t (*scratch_bytes)(size_t rows, size_t dim);  // a multiple of 64, 64-byte aligned
     void (*run)(const ck_kv_span *keys, const ck_attention_queries *queries, float *scores, size_t stride,
                 void *_Nullable scratch);
 } ck_attention_keys_variant;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "attention_checks.h"
 #include "ck_bitmap_gemm.h"
 #include "ck_code4_gemm.h"
 #include "ck_dense_gemm.h"
@@ -338,6 +339,7 @@ int main(void) {
                 free_problem(&p);
             }
     ck_pool_destroy(pool);
+    compared += check_attention();
 #if defined(__x86_64__)
     const char *const architecture = "x86-64";
 #elif defined(__aarch64__)

@@ -6,7 +6,7 @@ enum AttentionFormat: String, CaseIterable {
   case int8
 
   /// Of keys and values.
-  private var rows: KVFormat {
+  var rows: KVFormat {
     switch self {
     case .denseBF16: .bf16
     case .int8: .int8

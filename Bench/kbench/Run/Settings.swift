@@ -37,6 +37,16 @@ struct Settings {
   }
 }
 
+extension Settings {
+  /// What `--check` runs of attention: the kernels of its formats, and the softmax with any of them.
+  var checkedAttention: [AttentionKernel] {
+    AttentionKernel.all.filter { kernel in
+      isa.checks(kernel.name, kernel.instructionSets, tag: kernel.isaTag)
+        && attentionFormats.contains { kernel.format == nil || kernel.format == $0.rows }
+    }
+  }
+}
+
 /// How a matrix is packed and multiplied.
 struct PackingChoice {
   let format: WeightFormat
@@ -115,14 +125,10 @@ enum ISAChoice {
     }
   }
 
-  /// What `--check` runs: everything, or the kernels of the given names and levels.
-  var checkedVariants: [KernelVariant] {
-    guard case .named(let names) = self else { return KernelVariant.all }
-    return KernelVariant.all.filter { variant in
-      names.contains { name in
-        name == variant.name || (try? ISALevel(name))?.admits(variant.instructionSets, tag: variant.isaTag) == true
-      }
-    }
+  /// Whether `--check` runs a kernel: every one, or those of the given names and levels.
+  func checks(_ kernel: String, _ isa: InstructionSet, tag: String) -> Bool {
+    guard case .named(let names) = self else { return true }
+    return names.contains { $0 == kernel || (try? ISALevel($0))?.admits(isa, tag: tag) == true }
   }
 
   private static func variants(

@@ -87,12 +87,13 @@ public struct AttentionKernel: Sendable, CustomStringConvertible {
 }
 
 extension KernelSelection {
-  /// The kernel of a step for `rows` query rows that share a head.
+  /// The kernel of a step for `rows` query rows that share a head. A level that names a kernel's tag speaks of keys and values;
+  /// the softmax is the best below it.
   public func attention(_ step: AttentionKernel.Step, _ format: KVFormat?, rows: Int) -> AttentionKernel {
     let rows = pinnedRows ?? rows
     guard
       let chosen = AttentionKernel.all(step, format).first(where: { candidate in
-        allows(candidate.instructionSets, tag: candidate.isaTag)
+        allows(candidate.instructionSets, tag: step == .softmax ? level?.exactTag ?? candidate.isaTag : candidate.isaTag)
           && (rows >= candidate.minRows || candidate.isaTag == level?.exactTag)
       })
     else {
