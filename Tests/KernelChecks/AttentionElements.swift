@@ -22,7 +22,7 @@ struct AttentionElements {
     stored = step == .softmax ? [] : AttentionElements.stored(attentionCase, isSpecial: !specialLeft, &random)
     let elements = attentionCase.elements
     switch step {
-    case .keys:
+    case .keys, .latentKeys:
       var q = (0..<rows * dimension).map { _ in Elements.number(elements, largestInteger: 4, &random) }
       if specialLeft { q[random.index(below: q.count)] = AttentionElements.special(&random) }
       left = q

@@ -47,7 +47,7 @@ struct AttentionOperands {
   private static func store(
     _ rows: [Float], _ attentionCase: AttentionCase, _ kernel: AttentionKernel
   ) -> (parts: [GuardedBuffer], held: [Float])? {
-    guard let type = kernel.format?.cType else { return ([], []) }
+    guard let type = kernel.format?.rowType else { return ([], []) }
     let (dimension, slots) = (attentionCase.dimension, Int(CK_KV_TOKENS))
     var parts: [GuardedBuffer] = []
     for _ in 0..<attentionCase.parts {

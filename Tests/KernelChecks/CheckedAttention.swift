@@ -40,6 +40,7 @@ struct CheckedAttention {
       switch kernel.function {
       case .keys(var variant):
         ck_check_run_attention_keys(&variant, &span, &queries, target, output.stride, room, &address)
+      case .latentKeys: preconditionFailure("\(kernel) is not checked here")
       case .softmax(var variant): ck_check_run_attention_softmax(&variant, &softmax, &address)
       case .values(var variant):
         ck_check_run_attention_values(
@@ -65,7 +66,7 @@ struct CheckedAttention {
       switch kernel.function {
       case .keys(let variant): variant.scratch_bytes(rows, attentionCase.dimension)
       case .values(let variant): variant.scratch_bytes(rows, attentionCase.dimension)
-      case .softmax: 0
+      case .softmax, .latentKeys: 0
       }
     guard byteCount % 64 == 0 else { throw CheckFailure(reason: "asks for \(byteCount) bytes of scratch, no multiple of 64") }
     return try memory(byteCount)
@@ -75,7 +76,7 @@ struct CheckedAttention {
     let count = kernel.step == .values ? attentionCase.dimension : tokens
     let extent =
       switch kernel.step {
-      case .keys: (tokens + 15) / 16 * 16
+      case .keys, .latentKeys: (tokens + 15) / 16 * 16
       case .softmax: (tokens - 1) / Int(CK_KV_TOKENS) * Int(CK_KV_TOKENS) + Int(CK_KV_TOKENS)
       case .values: attentionCase.dimension
       }
