@@ -6,8 +6,8 @@ internal import Tessera
 extension AttentionCase {
   static let mostTokens = Int(CK_ATTENTION_CHUNK)
 
-  // Around each block size of the kernels: 4 rows in registers, tiles of 16 and 32 rows; parts of 64 tokens, tiles of 16; lines of
-  // 32 or 64 elements.
+  // Around each block size of the kernels: 4 rows in registers, tiles of 16 and 32 rows; parts of 64 tokens, tiles of 16; lines
+  // of 32 or 64 elements.
   private static let everyRows = Array(1...20) + [31, 32, 33, 47, 48, 63, 64, 65, 70]
   private static let everyTokens = [
     1, 2, 3, 15, 16, 17, 31, 32, 33, 47, 48, 63, 64, 65, 79, 100, 127, 128, 129, 255, 257, 511, 512,
