@@ -57,3 +57,18 @@ struct TokenizerReferenceModelTests {
     #expect(tokenizer.encode("\u{4}") == [])
   }
 }
+
+extension TokenizerReferenceModelTests {
+  @Test func rendersItsChatTemplate() throws {
+    let chat = try tokenizer.chatTemplate()
+    #expect(chat.defaultSystemMessage == "You are a helpful AI assistant named SmolLM, trained by Hugging Face")
+    let messages = [ChatMessage.user("What is the capital of France?")]
+    let ids = [
+      1, 9690, 198, 2683, 359, 253, 5356, 5646, 11173, 3365, 3511, 308, 34519, 28, 7018, 411, 407, 19712, 8182, 2, 198, 1, 4093,
+      198,
+      1780, 314, 260, 3575, 282, 4649, 47, 2, 198, 1, 520, 9531, 198,
+    ]
+    #expect(chat.encode(messages) == ids)
+    #expect(tokenizer.encode(chat.render(messages), allowingSpecial: true) == ids)
+  }
+}
