@@ -55,6 +55,22 @@ struct SamplingTests {
     #expect(try agree(probabilities(SamplingOptions(minP: 1)), [1: 1]))
   }
 
+  /// Top-p sorts only what it could need: against the definition, on logits as even and as uneven as they come.
+  @Test(arguments: [0.01, 1, 8] as [Float], [0.1, 0.5, 0.9, 0.999] as [Float])
+  func topPIsAPrefixOfTheOrder(spread: Float, topP: Float) throws {
+    var random = SeededGenerator(seed: 3)
+    let logits = (0..<3000).map { _ in Float.random(in: -spread...spread, using: &random) }
+    let weights = logits.map { exp(Double($0)) }
+    let enough = weights.reduce(0, +) * Double(topP)
+    var sum = 0.0
+    var expected: [Int] = []
+    for id in logits.indices.sorted(by: { logits[$0] > logits[$1] }) where sum < enough {
+      expected.append(id)
+      sum += weights[id]
+    }
+    #expect(try candidates(SamplingOptions(topP: topP), logits).map(\.id) == expected)
+  }
+
   /// Top-p counts what top-k has left: 0.8 of 0.9 needs two tokens, 0.8 of 1 three.
   @Test func filtersFollowEachOther() throws {
     #expect(try probabilities(SamplingOptions(topK: 3, topP: 0.8)).keys.sorted() == [1, 3])
@@ -158,6 +174,10 @@ struct SamplingTests {
     let expected = logits.indices.filter { logits[$0] > -.infinity }
       .sorted { (-logits[$0], $0) < (-logits[$1], $1) }
     #expect(ranked == expected, "seed \(seed)")
+    for limit in [1, 2, 50, 199, 200, 201, .max] {
+      var ranking = Ranking(logits, limit: limit)
+      #expect(Array(sequence(state: ()) { _ in ranking.popFirst() }) == Array(expected.prefix(limit)), "seed \(seed), \(limit)")
+    }
   }
 
   // MARK: Errors

@@ -93,23 +93,33 @@ public struct Sampler: Sendable {
 
   /// Top-k, top-p and min-p: each leaves the first few in the order of the weights.
   private func mostLikely(_ weights: Weights) -> [(id: Int, weight: Double)] {
-    var ranking = Ranking(weights.logits)
-    let limit = options.topK ?? weights.logits.count
-    var enough = Double.infinity
-    if options.topP < 1 { enough = Double(options.topP) * sum(of: limit, ranking, weights) }
-    var kept: [(id: Int, weight: Double)] = []
-    var sum = 0.0
-    while kept.count < limit, sum < enough, let id = ranking.popFirst(), weights[id] >= smallestWeight {
-      kept.append((id, weights[id]))
-      sum += weights[id]
-    }
-    return kept
+    guard let topK = options.topK else { return topP(weights) }
+    var ranking = Ranking(weights.logits, limit: topK)
+    var first: [(id: Int, weight: Double)] = []
+    while let id = ranking.popFirst() { first.append((id, weights[id])) }
+    return topP(of: first.reduce(0) { $0 + $1.weight }, from: first)
   }
 
-  private func sum(of limit: Int, _ ranking: Ranking, _ weights: Weights) -> Double {
-    guard limit < weights.logits.count else { return weights.logits.indices.reduce(0) { $0 + weights[$1] } }
-    var ranking = ranking
-    return (0..<limit).reduce(0) { sum, _ in sum + (ranking.popFirst().map { weights[$0] } ?? 0) }
+  /// Without top-k. All tokens together that have less than `(1 - topP) / count` of the probability cannot fill what top-p leaves
+  /// out, so they need no place in the order: in most distributions nearly all of them.
+  private func topP(_ weights: Weights) -> [(id: Int, weight: Double)] {
+    let all = weights.logits.indices.map { weights[$0] }
+    let sum = all.reduce(0, +)
+    let negligible = (1 - Double(options.topP)) * sum / Double(all.count)
+    var ranking = Ranking(weights.logits) { all[$0] >= negligible }
+    return topP(of: sum, from: sequence(state: ()) { _ in ranking.popFirst().map { ($0, all[$0]) } })
+  }
+
+  private func topP(of sum: Double, from ranked: some Sequence<(id: Int, weight: Double)>) -> [(id: Int, weight: Double)] {
+    let enough = options.topP < 1 ? Double(options.topP) * sum : .infinity
+    var kept: [(id: Int, weight: Double)] = []
+    var keptSum = 0.0
+    for next in ranked {
+      guard keptSum < enough, next.weight >= smallestWeight else { break }
+      kept.append(next)
+      keptSum += next.weight
+    }
+    return kept
   }
 
   /// The most likely token has weight 1; those whose weight is 0 are never chosen.

@@ -17,21 +17,22 @@ enum ByteAlphabet {
     return bytes
   }()
 
-  /// The bytes that `text` stands for, or nil if a character is not of the alphabet.
-  static func decode(_ text: some Sequence<UInt8>) -> [UInt8]? {
-    var decoded: [UInt8] = []
-    var iterator = text.makeIterator()
-    while let unit = iterator.next() {
-      var scalar = Int(unit)
-      if unit >= 0x80 {
+  /// Appends the bytes that `text` stands for and returns true, or false if a character is not of the alphabet.
+  static func decode(_ text: ArraySlice<UInt8>, into decoded: inout [UInt8]) -> Bool {
+    var position = text.startIndex
+    while position < text.endIndex {
+      var scalar = Int(text[position])
+      if scalar >= 0x80 {
         // The alphabet ends below U+0800, where UTF-8 takes two bytes.
-        guard unit & 0xE0 == 0xC0, let trail = iterator.next(), trail & 0xC0 == 0x80 else { return nil }
-        scalar = Int(unit & 0x1F) << 6 | Int(trail & 0x3F)
-        guard scalar >= 0x80 else { return nil }
+        position += 1
+        guard scalar & 0xE0 == 0xC0, position < text.endIndex, text[position] & 0xC0 == 0x80 else { return false }
+        scalar = (scalar & 0x1F) << 6 | Int(text[position] & 0x3F)
+        guard scalar >= 0x80 else { return false }
       }
-      guard scalar < bytes.count, let byte = bytes[scalar] else { return nil }
+      guard scalar < bytes.count, let byte = bytes[scalar] else { return false }
       decoded.append(byte)
+      position += 1
     }
-    return decoded
+    return true
   }
 }

@@ -13,7 +13,7 @@ struct BytePairModel: Sendable {
   static let absent = UInt32.max
 }
 
-/// Turns pieces into ids. It remembers the short pieces of the text so far, and keeps its working memory from one to the next.
+/// Turns pieces into ids. It keeps its working memory from one piece to the next.
 ///
 /// The bytes of a piece become their single-byte tokens, and as long as two neighbours have a merge, those with the lowest rank
 /// (the leftmost on ties) become one. Source: Sennrich, Haddow and Birch, arXiv:1508.07909, on bytes as in GPT-2.

@@ -19,6 +19,12 @@ struct ByteStrings: Sendable {
 
   subscript(index: Int) -> ArraySlice<UInt8> { bytes[range(of: index)] }
 
+  func isEqual(_ index: Int, to other: UnsafeRawBufferPointer) -> Bool {
+    let range = range(of: index)
+    guard range.count == other.count else { return false }
+    return bytes.withUnsafeBytes { bytes in other.indices.allSatisfy { bytes[range.lowerBound + $0] == other[$0] } }
+  }
+
   /// For messages: what is not UTF-8 is replaced.
   func text(_ index: Int) -> String { String(decoding: self[index], as: UTF8.self) }
 }

@@ -34,7 +34,7 @@ struct TokenTable: Sendable {
     var hasher = Hasher()
     hasher.combine(bytes: key)
     var slot = hasher.finalize() & mask
-    while ids[slot] >= 0, !strings[Int(ids[slot])].elementsEqual(key) { slot = (slot + 1) & mask }
+    while ids[slot] >= 0, !strings.isEqual(Int(ids[slot]), to: key) { slot = (slot + 1) & mask }
     return slot
   }
 }

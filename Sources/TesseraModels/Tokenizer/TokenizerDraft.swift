@@ -83,13 +83,15 @@ extension BytePairModel {
 
   /// A token of the vocabulary with a character outside the byte alphabet can only be decoded: as it is written.
   private mutating func readTokens(of draft: TokenizerDraft) throws(TokenizerError) {
+    var bytes: [UInt8] = []
     for (id, position) in draft.positions.enumerated() {
       guard position >= 0 else {
         tokens.append([])
         continue
       }
       let text = draft.texts[Int(position)]
-      guard draft.kinds[Int(position)] == .vocabulary, let bytes = ByteAlphabet.decode(text) else {
+      bytes.removeAll(keepingCapacity: true)
+      guard draft.kinds[Int(position)] == .vocabulary, ByteAlphabet.decode(text, into: &bytes) else {
         tokens.append(text)
         continue
       }
@@ -102,7 +104,7 @@ extension BytePairModel {
   }
 
   private mutating func findByteTokens(of draft: TokenizerDraft) throws(TokenizerError) {
-    byteTokens = (UInt8.min...UInt8.max).map { find([$0]) ?? BytePairModel.absent }
+    byteTokens = (UInt8.min...UInt8.max).map { find([$0][...]) ?? BytePairModel.absent }
     let needed = [UInt8(ascii: "\n")] + Array(UInt8(ascii: " ")...UInt8(ascii: "~"))
     if let byte = needed.first(where: { byteTokens[Int($0)] == BytePairModel.absent }) {
       throw TokenizerError.missingByte(file: draft.file, byte: byte)
@@ -110,15 +112,21 @@ extension BytePairModel {
   }
 
   private mutating func readMerges(of draft: TokenizerDraft) throws(TokenizerError) {
+    var bytes: [UInt8] = []
     for index in 0..<draft.merges.count {
       let text = draft.merges[index]
-      let sides = text.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
-      guard sides.count == 2, sides.allSatisfy({ !$0.isEmpty }) else {
-        throw TokenizerError.malformedMerge(file: draft.file, index: index, merge: draft.merges.text(index))
+      guard let space = text.firstIndex(of: .space), space > text.startIndex, space < text.endIndex - 1,
+        !text[(space + 1)...].contains(.space)
+      else { throw TokenizerError.malformedMerge(file: draft.file, index: index, merge: draft.merges.text(index)) }
+      bytes.removeAll(keepingCapacity: true)
+      guard ByteAlphabet.decode(text[..<space], into: &bytes), let left = find(bytes[...]) else {
+        throw unknown(text[..<space], in: index, of: draft)
       }
-      let left = try id(of: sides[0], inMerge: index, of: draft)
-      let right = try id(of: sides[1], inMerge: index, of: draft)
-      let joined = try id(of: sides[0] + sides[1], inMerge: index, of: draft)
+      let middle = bytes.count
+      guard ByteAlphabet.decode(text[(space + 1)...], into: &bytes), let right = find(bytes[middle...]) else {
+        throw unknown(text[(space + 1)...], in: index, of: draft)
+      }
+      guard let joined = find(bytes[...]) else { throw unknown(text[..<space] + text[(space + 1)...], in: index, of: draft) }
       if let first = merges.insert(left, right, rank: UInt32(index), token: joined) {
         throw TokenizerError.duplicateMerge(
           file: draft.file, first: Int(first), second: index, merge: draft.merges.text(index))
@@ -126,15 +134,16 @@ extension BytePairModel {
     }
   }
 
-  private func id(of text: ArraySlice<UInt8>, inMerge index: Int, of draft: TokenizerDraft) throws(TokenizerError) -> UInt32 {
-    guard let bytes = ByteAlphabet.decode(text), let id = find(bytes) else {
-      throw TokenizerError.unknownToken(
-        file: draft.file, index: index, merge: draft.merges.text(index), token: String(decoding: text, as: UTF8.self))
-    }
-    return id
+  private func unknown(_ token: ArraySlice<UInt8>, in index: Int, of draft: TokenizerDraft) -> TokenizerError {
+    .unknownToken(
+      file: draft.file, index: index, merge: draft.merges.text(index), token: String(decoding: token, as: UTF8.self))
   }
 
-  private func find(_ bytes: [UInt8]) -> UInt32? {
+  private func find(_ bytes: ArraySlice<UInt8>) -> UInt32? {
     bytes.withUnsafeBytes { table.find($0, in: tokens) }.map { UInt32($0) }
   }
+}
+
+extension UInt8 {
+  fileprivate static var space: UInt8 { UInt8(ascii: " ") }
 }
