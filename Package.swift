@@ -139,6 +139,6 @@ if Context.environment["TESSERA_PACKAGE"] == "core" {
     "TesseraTests",
   ]
   package.targets.removeAll { !core.contains($0.name) }
-  package.products = [.library(name: "Tessera", targets: ["Tessera"])]
+  package.products.removeAll { $0.name != "Tessera" }
   package.dependencies = []
 }

@@ -6,8 +6,8 @@ struct InspectCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "inspect", abstract: "Says what is in a model or a weight file.",
     discussion: """
-      Every tensor with its format, its shape and, in a packed file, its bytes; for a model, its configuration first. The checksums \
-      of a packed file are compared while it is opened.
+      Every tensor with its format, its shape and, in a packed file, its bytes; for a model, its configuration first. The \
+      checksums of a packed file are compared while it is opened.
       """)
 
   @Argument(help: "A packed file, a safetensors file or its index, a GGUF file, or a folder.")
@@ -47,8 +47,9 @@ struct InspectCommand: ParsableCommand {
   private func describe(_ configuration: LlamaConfiguration) {
     let heads = configuration.attention
     Terminal.line(
-      "\(configuration.layerCount) layers of \(configuration.hiddenSize), \(heads.queryHeads) heads of \(heads.keyDimension) over "
-        + "\(heads.keyValueHeads), vocabulary \(configuration.vocabularySize), context \(configuration.contextLength)")
+      "\(configuration.layerCount) layers of \(configuration.hiddenSize), \(heads.queryHeads) heads of "
+        + "\(heads.keyDimension) over \(heads.keyValueHeads)")
+    Terminal.line("vocabulary \(configuration.vocabularySize), context \(configuration.contextLength)")
   }
 
   private func type(of name: String, in source: any WeightSource) -> String {

@@ -158,7 +158,8 @@ struct TokenizerBadFileTests {
     (#"{"type":"ByteLevel","add_prefix_space":true}"#, "ByteLevel with a prefix space"),
     (#"{"type":"Sequence","pretokenizers":[{"type":"Digits"},{"type":"ByteLevel"}]}"#, "Digits + ByteLevel"),
     (
-      #"{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"x"},"behavior":"Isolated"},{"type":"ByteLevel","use_regex":false}]}"#,
+      #"{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"x"},"behavior":"Isolated"},"#
+        + #"{"type":"ByteLevel","use_regex":false}]}"#,
       "Split + ByteLevel on x"
     ),
   ])

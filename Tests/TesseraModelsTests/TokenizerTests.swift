@@ -5,8 +5,8 @@ import Testing
 
 /// What holds for any vocabulary, on small ones made here.
 struct TokenizerTests {
-  /// Random merges over two letters, so that pieces merge in many orders: the encoder against the definition, on both sides of the
-  /// length from which a heap takes over.
+  /// Random merges over two letters, so that pieces merge in many orders: the encoder against the definition, on both sides of
+  /// the length from which a heap takes over.
   @Test(arguments: 0..<20 as Range<UInt64>)
   func mergesTheLowestRankFirst(seed: UInt64) throws {
     var random = SeededGenerator(seed: seed)
@@ -49,7 +49,9 @@ struct TokenizerTests {
   func everyTextComesBack(preTokenizer: PreTokenizer, seed: UInt64) throws {
     var random = SeededGenerator(seed: seed)
     var toy = ToyTokenizer(preTokenizer: preTokenizer)
-    for (left, right) in [("t", "h"), ("th", "e"), ("Ġ", "the"), ("Ċ", "Ċ"), ("Ġ", "Ġ"), ("Ã", "©")] { toy.add(left, right) }
+    for (left, right) in [("t", "h"), ("th", "e"), ("Ġ", "the"), ("Ċ", "Ċ"), ("Ġ", "Ġ"), ("Ã", "©")] {
+      toy.add(left, right)
+    }
     let tokenizer = try toy.tokenizer()
     for _ in 0..<100 {
       let text = randomText(length: 40, using: &random)

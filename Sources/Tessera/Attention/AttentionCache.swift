@@ -70,8 +70,8 @@ public struct AttentionContents: Sendable {
   /// The same with only some tokens, chosen for each key-value head: sparse decoding.
   /// - Parameter positions: for each key-value head the positions it looks at, in rising order, equally many for each head.
   /// - Throws: `sizeMismatch` for another number of heads or lists of different length; `invalidPosition` for one beyond the
-  ///   cache; `repeatedPosition` for one that is not above the one before; `emptyCache` for empty lists; `unsupportedSelection` for
-  ///   a cache whose heads share latents.
+  ///   cache; `repeatedPosition` for one that is not above the one before; `emptyCache` for empty lists; `unsupportedSelection`
+  ///   for a cache whose heads share latents.
   public func selecting(_ positions: [[UInt32]]) throws(TesseraError) -> AttentionContents {
     guard headsPerCell == 1, latents.keys == nil else { throw .unsupportedSelection }
     guard positions.count == shape.keyValueHeads else {

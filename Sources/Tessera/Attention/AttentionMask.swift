@@ -10,8 +10,8 @@ public enum AttentionMask: Sendable, Hashable {
 
   static let mostTreeTokens = 64
 
-  /// - Throws: `invalidMask` for bits beyond a token's own, or a token that does not see itself; `sizeMismatch` for another number
-  ///   of tokens.
+  /// - Throws: `invalidMask` for bits beyond a token's own, or a token that does not see itself; `sizeMismatch` for another
+  ///   number of tokens.
   func validate(queries: Int) throws(TesseraError) {
     guard case .tree(let ancestors) = self else { return }
     guard ancestors.count == queries, queries <= AttentionMask.mostTreeTokens else {

@@ -8,8 +8,8 @@ internal import CKernels
 /// try executor.attend(q.span, to: [cache.contents], into: &y)
 /// ```
 ///
-/// Keys go in as queries will meet them: rotated, where the model rotates (`RotaryEmbedding`). With `LatentKeys` or `LatentValues`
-/// the rows are latents of groups of heads instead, and those of keys go in before rotation.
+/// Keys go in as queries will meet them: rotated, where the model rotates (`RotaryEmbedding`). With `LatentKeys` or
+/// `LatentValues` the rows are latents of groups of heads instead, and those of keys go in before rotation.
 public struct KVCache: AttentionCache {
   public let shape: AttentionShape
   /// How keys are stored.

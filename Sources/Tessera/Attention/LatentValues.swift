@@ -4,8 +4,8 @@ internal import CKernels
 ///
 ///     sum over tokens of p v[head] = B[head] (sum over tokens of p latent[group]) + bias[head]
 ///
-/// because the p of a query sum to 1. So latents are summed, and B is applied once for each query, or not at all: where the output
-/// projection has taken it in.
+/// because the p of a query sum to 1. So latents are summed, and B is applied once for each query, or not at all: where the
+/// output projection has taken it in.
 public struct LatentValues: Sendable {
   /// Consecutive key-value heads that share a latent.
   public let headsPerGroup: Int

@@ -61,8 +61,8 @@ public struct PaluAttention: AttentionLayer {
   public var bytesPerToken: Int { empty.bytesPerToken }
 
   /// Multiplications and additions that rebuilding keys takes for each byte of latents read, and 0 where keys are cached whole:
-  /// 2 x heads of a group x dimension over the bytes of an element. A machine reads latents faster than it rebuilds keys where this
-  /// is above its operations per byte of memory bandwidth.
+  /// 2 x heads of a group x dimension over the bytes of an element. A machine reads latents faster than it rebuilds keys where
+  /// this is above its operations per byte of memory bandwidth.
   public var rebuildIntensity: Double {
     guard let latentKeys else { return 0 }
     return Double(2 * latentKeys.headsPerGroup * shape.keyDimension) / 2
@@ -70,7 +70,8 @@ public struct PaluAttention: AttentionLayer {
 
   public var summary: String {
     "\(shape.queryHeads) heads of \(shape.keyDimension) over \(shape.keyValueHeads), "
-      + "keys \(latentKeys.map { "of rank \($0.ranks)" } ?? "whole"), values \(latentValues.map { "of rank \($0.ranks)" } ?? "whole"), "
+      + "keys \(latentKeys.map { "of rank \($0.ranks)" } ?? "whole"), "
+      + "values \(latentValues.map { "of rank \($0.ranks)" } ?? "whole"), "
       + "\(bytesPerToken) bytes of cache for a token: \(byteText(byteCount))"
   }
 

@@ -11,8 +11,8 @@ public struct SamplingOptions: Sendable, Equatable {
   /// Only tokens that have at least this fraction of the probability of the most likely one; 0 for all. Source: Nguyen et al.,
   /// arXiv:2407.01082.
   public var minP: Float = 0
-  /// Positive logits of tokens that occurred are divided by it, negative ones multiplied; 1 for no penalty. Source: Keskar et al.,
-  /// arXiv:1909.05858.
+  /// Positive logits of tokens that occurred are divided by it, negative ones multiplied; 1 for no penalty. Source: Keskar et
+  /// al., arXiv:1909.05858.
   public var repetitionPenalty: Float = 1
   /// How many of the last tokens count as having occurred; nil for all.
   public var repetitionWindow: Int?

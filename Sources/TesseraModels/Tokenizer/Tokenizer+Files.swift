@@ -9,11 +9,11 @@ internal import Tessera
 #endif
 
 extension Tokenizer {
-  /// Opens the tokenizer of a model: of a GGUF file, recognised by its first bytes, of a `tokenizer.json`, or of a folder in Hugging
-  /// Face's form.
+  /// Opens the tokenizer of a model: of a GGUF file, recognised by its first bytes, of a `tokenizer.json`, or of a folder in
+  /// Hugging Face's form.
   ///
-  /// In a folder `config.json`, `generation_config.json` and `tokenizer_config.json` say, where they are there, which tokens begin
-  /// and end a text, and `tokenizer_config.json` or `chat_template.jinja` what the chat template is.
+  /// In a folder `config.json`, `generation_config.json` and `tokenizer_config.json` say, where they are there, which tokens
+  /// begin and end a text, and `tokenizer_config.json` or `chat_template.jinja` what the chat template is.
   /// - Throws: what is wrong with the files, as a ``TokenizerError``.
   public init(path: String) throws(TokenizerError) {
     if beginsLikeGGUF(path) {

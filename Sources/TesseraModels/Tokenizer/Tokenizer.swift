@@ -46,8 +46,8 @@ public struct Tokenizer: Sendable {
   // MARK: Encoding
 
   /// The ids of `text`, without a begin-of-text token.
-  /// - Parameter allowingSpecial: whether the text of a special token (`<|im_end|>`) becomes that token. Leave it out for text that
-  ///   a user has written, so that it cannot end its own turn.
+  /// - Parameter allowingSpecial: whether the text of a special token (`<|im_end|>`) becomes that token. Leave it out for text
+  ///   that a user has written, so that it cannot end its own turn.
   public func encode(_ text: String, allowingSpecial: Bool = false) -> [Int] {
     var text = text
     return text.withUTF8 { encode($0, allowingSpecial: allowingSpecial) }
