@@ -1,24 +1,23 @@
 // Lines of a panel step by step: where they lie, or stored codes expanded. Include inside an ISA region, after code4_avx2.h.
 //
-// PDEP spreads 8 nibbles over the 8 bytes that 8 bits of a mask name. The low and the high nibbles of a line are next to each
-// other in the sequence of codes, each read with a cursor of its own: only the cursors wait for one another.
+// PDEP spreads 8 codes, a byte each, over the bytes that 8 bits of a mask name. Low and high nibbles have a cursor each, and only
+// the cursors wait for one another.
 #pragma once
 #include "support/expand_avx2.h"
 
-// Nibble i of 8 where bit i of a mask is set, in the low half of byte i.
-#define CODE4_NIBBLE(mask, bit) ((mask) >> (bit) & 1 ? 15ull << 8 * (bit) : 0)
-#define CODE4_NIBBLES(mask)                                                                                                      \
-    CODE4_NIBBLE(mask, 0) | CODE4_NIBBLE(mask, 1) | CODE4_NIBBLE(mask, 2) | CODE4_NIBBLE(mask, 3) | CODE4_NIBBLE(mask, 4) |      \
-        CODE4_NIBBLE(mask, 5) | CODE4_NIBBLE(mask, 6) | CODE4_NIBBLE(mask, 7)
-static const uint64_t code4_nibbles[256] = {MASKS_256(CODE4_NIBBLES)};
+// Byte i of 8 where bit i of a mask is set.
+#define CODE4_BYTE(mask, bit) ((mask) >> (bit) & 1 ? 255ull << 8 * (bit) : 0)
+#define CODE4_BYTES(mask)                                                                                                        \
+    CODE4_BYTE(mask, 0) | CODE4_BYTE(mask, 1) | CODE4_BYTE(mask, 2) | CODE4_BYTE(mask, 3) | CODE4_BYTE(mask, 4) |                \
+        CODE4_BYTE(mask, 5) | CODE4_BYTE(mask, 6) | CODE4_BYTE(mask, 7)
+static const uint64_t code4_bytes[256] = {MASKS_256(CODE4_BYTES)};
 
-// The codes from bit `at` of the sequence on, one in each of the bytes that 8 bits of a mask name.
-CK_INLINE uint64_t code4_expand_8(const uint8_t *codes, uint64_t *at, uint8_t mask) {
-    uint64_t nibbles;
-    memcpy(&nibbles, codes + *at / 8, sizeof nibbles);
-    nibbles >>= *at % 8;
-    *at += 4 * (uint64_t)__builtin_popcount(mask);
-    return _pdep_u64(nibbles, code4_nibbles[mask]);
+// The bytes from a cursor on, one in each of those that 8 bits of a mask name.
+CK_INLINE uint64_t code4_expand_8(const uint8_t **at, uint8_t mask) {
+    uint64_t bytes;
+    memcpy(&bytes, *at, sizeof bytes);
+    *at += __builtin_popcount(mask);
+    return _pdep_u64(bytes, code4_bytes[mask]);
 }
 
 typedef struct {
@@ -34,22 +33,20 @@ CK_INLINE void code4_open_lines(code4_lines *lines, const ck_code4_weights *w, s
 
 // Not inlined: every count of rows calls it.
 static __attribute__((noinline)) const uint8_t *code4_expand_next(code4_lines *lines) {
-    const uint8_t *const codes = lines->stored.codes, *masks = (const uint8_t *)lines->stored.mask;
-    uint64_t next = 4 * lines->stored.next;
-    for (uint8_t *line = lines->room; line < lines->room + CODE4_STEP_BYTES; line += CODE4_LINE_BYTES, masks += 16) {
-        uint64_t low = next, high = low + 4 * (uint64_t)__builtin_popcountll(lines->stored.mask[0]);
-        next = high + 4 * (uint64_t)__builtin_popcountll(lines->stored.mask[1]);
-        lines->stored.mask += 2;
-        _mm_prefetch((const char *)codes + low / 8 + CK_PREFETCH_BYTES, _MM_HINT_T0);
+    const uint64_t low_nibbles = 0x0F0F0F0F0F0F0F0F;
+    code4_stored next = lines->stored;
+    for (uint8_t *line = lines->room; line < lines->room + CODE4_STEP_BYTES; line += CODE4_LINE_BYTES, next.mask += 2) {
+        const uint8_t *const masks = (const uint8_t *)next.mask;
+        _mm_prefetch((const char *)next.low + CK_PREFETCH_BYTES, _MM_HINT_T0);
         _mm_prefetch((const char *)masks + CK_PREFETCH_BYTES, _MM_HINT_T0);
         CK_UNROLL
         for (unsigned part = 0; part < 8; part++) {
-            const uint64_t low_codes = code4_expand_8(codes, &low, masks[part]);
-            const uint64_t eight = low_codes | code4_expand_8(codes, &high, masks[8 + part]) << 4;
+            const uint64_t low = code4_expand_8(&next.low, masks[part]), high = code4_expand_8(&next.high, masks[8 + part]);
+            const uint64_t eight = (low & low_nibbles) | (high & ~low_nibbles);
             memcpy(line + 8 * part, &eight, sizeof eight);
         }
     }
-    lines->stored.next = next / 4;
+    lines->stored = next;
     return lines->room;
 }
 

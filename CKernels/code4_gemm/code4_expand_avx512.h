@@ -1,37 +1,34 @@
 // Stored codes of weights with a bitmap back into lines. Include inside an ISA region with VBMI2, after code4_avx512.h.
 //
-//   codes     ... 5 4 3 2 1 0        nibbles from `next` on, which may begin in the middle of a byte
-//   VPERMD    qword j holds the 8 nibbles of bytes 4 j ... 4 j + 3, and the next byte
-//   VPMULTISHIFTQB     a nibble in the lower half of each byte; the upper half is whatever comes next
-//   VPEXPANDB          into the bytes that the mask names, all others 0
+// Low and high nibbles have a cursor each. A load at either has the next codes, in the half of the bytes where the line wants
+// them; VPEXPANDB spreads the bytes, and one VPTERNLOG makes a line of the halves.
 //
 // Loads 64 bytes at a code; the last codes are followed by 64 zeros.
 #pragma once
 
-// The 64 nibbles of four k, in the lower halves of the bytes.
-CK_INLINE __m512i code4_expand_quad(code4_stored *at) {
-    static const uint64_t shifts[2] = {0x1C1814100C080400, 0x201C1814100C0804};
-    const __m512i overlapping = _mm512_setr_epi32(0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8);
-    const uint64_t mask = *at->mask++;
-    const __m512i codes = _mm512_permutexvar_epi32(overlapping, _mm512_loadu_si512(at->codes + at->next / 2));
-    const __m512i nibbles = _mm512_multishift_epi64_epi8(_mm512_set1_epi64((int64_t)shifts[at->next % 2]), codes);
-    at->next += (uint64_t)__builtin_popcountll(mask);
-    return _mm512_maskz_expand_epi8(mask, nibbles);
-}
-
 CK_INLINE __m512i code4_expand_line(code4_stored *at) {
-    const __m512i low = code4_expand_quad(at), high = code4_expand_quad(at);
-    return _mm512_ternarylogic_epi32(low, _mm512_set1_epi8(15), _mm512_slli_epi16(high, 4), CODE4_MERGE);
+    const uint64_t low_mask = at->mask[0], high_mask = at->mask[1];
+    const __m512i low = _mm512_maskz_expand_epi8(low_mask, _mm512_loadu_si512(at->low));
+    const __m512i high = _mm512_maskz_expand_epi8(high_mask, _mm512_loadu_si512(at->high));
+    at->mask += 2;
+    at->low += __builtin_popcountll(low_mask);
+    at->high += __builtin_popcountll(high_mask);
+    return _mm512_ternarylogic_epi32(low, _mm512_set1_epi8(15), high, CODE4_MERGE);
 }
 
-// The next lines, into a room in the L1 cache: what looks codes up is the same with and without a bitmap, and a store and a load
-// for each line go where nothing else waits.
+// The next lines, a multiple of 4, into a room in the L1 cache: what looks codes up is the same with and without a bitmap, and a
+// store and a load for each line go where nothing else waits.
 CK_INLINE const uint8_t *code4_expand_lines(code4_stored *at, size_t lines, uint8_t *room) {
-    for (size_t line = 0; line < lines; line++) {
-        _mm_prefetch((const char *)at->mask + CK_PREFETCH_BYTES, _MM_HINT_T0);
-        _mm_prefetch((const char *)(at->codes + at->next / 2) + CK_PREFETCH_BYTES, _MM_HINT_T0);
-        _mm512_store_si512(room + line * CODE4_LINE_BYTES, code4_expand_line(at));
+    code4_stored next = *at;
+    for (uint8_t *line = room; line < room + lines * CODE4_LINE_BYTES;) {
+        _mm_prefetch((const char *)next.mask + CK_PREFETCH_BYTES, _MM_HINT_T0);
+        CK_UNROLL
+        for (int i = 0; i < 4; i++, line += CODE4_LINE_BYTES) {
+            if (i % 2 == 0) _mm_prefetch((const char *)next.low + CK_PREFETCH_BYTES, _MM_HINT_T0);
+            _mm512_store_si512(line, code4_expand_line(&next));
+        }
     }
+    *at = next;
     return room;
 }
 

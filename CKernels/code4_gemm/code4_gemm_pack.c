@@ -1,7 +1,6 @@
 // Packs codes and scales into panels, and back; what they are worth. The layout is drawn in ck_code4_gemm.h.
 #include <math.h>
 #include <string.h>
-#include "ck_bitmap_gemm.h"
 #include "code4_gemm/code4_layout.h"
 #include "support/bf16.h"
 #include "support/f16.h"
@@ -22,11 +21,6 @@ size_t ck_code4_scales_bytes(size_t n, size_t k, size_t group, ck_scale_type sca
     return shape_fits(n, k) && packed_bytes(n, code4_panel_scale_bytes(k, group, scale_type), &bytes) ? bytes : 0;
 }
 
-static size_t rows_of(size_t panel, size_t n) {
-    const size_t left = n - panel * CK_PANEL_ROWS;
-    return left < CK_PANEL_ROWS ? left : CK_PANEL_ROWS;
-}
-
 // Eight codes of a row as the four bytes of its lane; `left` of them are there.
 static uint32_t pack_lane(const uint8_t *codes, size_t left) {
     uint64_t eight = 0;
@@ -41,7 +35,7 @@ void ck_code4_pack_codes(const uint8_t *source, size_t stride, size_t n, size_t 
     for (size_t panel = panel_begin; panel < panel_end; panel++) {
         uint8_t *const target = codes + panel * code4_panel_bytes(k);
         memset(target, 0, code4_panel_bytes(k));
-        for (size_t row = 0; row < rows_of(panel, n); row++) {
+        for (size_t row = 0; row < code4_rows(panel, n); row++) {
             const uint8_t *const from = source + (panel * CK_PANEL_ROWS + row) * stride;
             for (size_t i = 0; i < k; i += CODE4_LINE_K) {
                 const uint32_t lane = pack_lane(from + i, k - i);
@@ -55,7 +49,7 @@ void ck_code4_unpack_codes(const uint8_t *codes, size_t n, size_t k, size_t pane
                            size_t stride) {
     for (size_t panel = panel_begin; panel < panel_end; panel++) {
         const uint8_t *const from = codes + panel * code4_panel_bytes(k);
-        for (size_t row = 0; row < rows_of(panel, n); row++)
+        for (size_t row = 0; row < code4_rows(panel, n); row++)
             for (size_t i = 0; i < k; i += CODE4_LINE_K) {
                 uint32_t lane;
                 memcpy(&lane, from + code4_byte(row, i), sizeof lane);
@@ -72,7 +66,7 @@ void ck_code4_pack_scales(const uint16_t *source, size_t stride, size_t n, size_
     for (size_t panel = panel_begin; panel < panel_end; panel++) {
         uint8_t *const target = (uint8_t *)scales + panel * panel_bytes;
         memset(target, 0, panel_bytes);
-        for (size_t row = 0; row < rows_of(panel, n); row++)
+        for (size_t row = 0; row < code4_rows(panel, n); row++)
             for (size_t g = 0; g < groups; g++) {
                 const uint16_t bits = source[(panel * CK_PANEL_ROWS + row) * stride + g];
                 const uint8_t byte = (uint8_t)bits;
@@ -86,7 +80,7 @@ void ck_code4_unpack_scales(const void *scales, size_t n, size_t k, size_t group
     const size_t groups = (k + group - 1) / group;
     for (size_t panel = panel_begin; panel < panel_end; panel++) {
         const uint8_t *const from = (const uint8_t *)scales + panel * code4_panel_scale_bytes(k, group, scale_type);
-        for (size_t row = 0; row < rows_of(panel, n); row++)
+        for (size_t row = 0; row < code4_rows(panel, n); row++)
             for (size_t g = 0; g < groups; g++)
                 target[(panel * CK_PANEL_ROWS + row) * stride + g] = (uint16_t)code4_scale_bits(from, g, row, scale_type);
     }
@@ -142,25 +136,23 @@ void ck_code4_dequantize(const ck_code4_weights *w, size_t n, size_t k, size_t p
             if (w->bitmap) code4_expand_step(&stored, expanded);
             const uint8_t *const lines =
                 w->bitmap ? expanded : code4_panel_codes(w, panel) + packed / CODE4_STEP_K * CODE4_STEP_BYTES;
-            for (size_t row = 0; row < rows_of(panel, n); row++)
+            for (size_t row = 0; row < code4_rows(panel, n); row++)
                 dequantize_step(w, lines, scales, row, packed, count, rows + row * stride + i);
         }
     }
 }
 
 ck_status ck_code4_validate(const ck_code4_weights *w, size_t n, size_t k, size_t *bad_panel) {
-    if (w->bitmap) {
-        const ck_bitmap_weights bitmap = {.type = CK_INT8, .bitmap = w->bitmap, .values = w->codes, .offsets = w->offsets};
-        if (ck_bitmap_validate(&bitmap, n, k, w->offsets[ck_panels(n)], bad_panel) != CK_OK) return CK_ERR_CORRUPT;
-    }
+    *bad_panel = 0;
+    if (w->bitmap && w->offsets[0] != 0) return CK_ERR_CORRUPT;
     for (size_t panel = 0; panel < ck_panels(n); panel++) {
+        *bad_panel = panel;
+        if (w->bitmap && !ck_code4_stored_agree(w, n, k, panel)) return CK_ERR_CORRUPT;
         const uint8_t *const scales = (const uint8_t *)w->scales + panel * code4_panel_scale_bytes(k, w->group, w->scale_type);
         for (size_t group = 0; group < ck_code4_groups(k, w->group); group++)
             for (size_t row = 0; row < CK_PANEL_ROWS; row++) {
                 const uint32_t bits = code4_scale_bits(scales, group, row, w->scale_type);
-                if (isfinite(ck_code4_scale(bits, w->scale_type, w->tables))) continue;
-                *bad_panel = panel;
-                return CK_ERR_CORRUPT;
+                if (!isfinite(ck_code4_scale(bits, w->scale_type, w->tables))) return CK_ERR_CORRUPT;
             }
     }
     return CK_OK;

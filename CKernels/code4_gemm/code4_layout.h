@@ -15,6 +15,15 @@ static inline size_t code4_panel_scale_bytes(size_t packed_k, size_t group, ck_s
     return ck_code4_groups(packed_k, group) * CK_PANEL_ROWS * ck_code4_scale_width(type);
 }
 
+// Rows of a panel that are not padding.
+static inline size_t code4_rows(size_t panel, size_t n) {
+    const size_t left = n - panel * CK_PANEL_ROWS;
+    return left < CK_PANEL_ROWS ? left : CK_PANEL_ROWS;
+}
+
+// Of the bitmap.
+static inline size_t code4_panel_masks(size_t packed_k) { return ck_code4_padded(packed_k) / 4; }
+
 // The packed panel that a panel of the view is.
 static inline size_t code4_packed_panel(const ck_code4_view *view, size_t panel) {
     return panel / view->kept_panels * view->block_panels + panel % view->kept_panels;
@@ -54,24 +63,21 @@ static inline uint32_t code4_scale_bits(const uint8_t *scales, size_t group, siz
 
 // A panel's stored codes on their way back into lines, step by step from its first.
 typedef struct {
-    const uint64_t *mask;  // two for each line
-    const uint8_t *codes;
-    uint64_t next;  // the index in `codes` of the next
+    const uint64_t *mask;       // two for each line
+    const uint8_t *low, *high;  // the bytes of the next codes that are low and high nibbles
 } code4_stored;
 
 static inline code4_stored code4_stored_of(const ck_code4_weights *w, size_t packed_panel) {
-    return (code4_stored){.mask = w->bitmap + packed_panel * (ck_code4_padded(w->packed_k) / 4),
-                          .codes = w->codes,
-                          .next = w->offsets[packed_panel]};
+    const uint8_t *const codes = w->codes + w->offsets[packed_panel];
+    return (code4_stored){w->bitmap + packed_panel * code4_panel_masks(w->packed_k), codes, codes};
 }
 
 static inline void code4_expand_step(code4_stored *at, uint8_t lines[CODE4_STEP_BYTES]) {
     __builtin_memset(lines, 0, CODE4_STEP_BYTES);
-    for (unsigned quad = 0; quad < CODE4_STEP_K / 4; quad++, at->mask++)
-        for (uint64_t mask = *at->mask; mask; mask &= mask - 1, at->next++) {
-            const unsigned code = at->codes[at->next / 2] >> at->next % 2 * 4 & 15;
-            lines[quad / 2 * CODE4_LINE_BYTES + (unsigned)__builtin_ctzll(mask)] |= (uint8_t)(code << quad % 2 * 4);
-        }
+    for (uint8_t *line = lines; line < lines + CODE4_STEP_BYTES; line += CODE4_LINE_BYTES) {
+        for (uint64_t mask = *at->mask++; mask; mask &= mask - 1) line[__builtin_ctzll(mask)] = *at->low++ & 0x0F;
+        for (uint64_t mask = *at->mask++; mask; mask &= mask - 1) line[__builtin_ctzll(mask)] |= *at->high++ & 0xF0;
+    }
 }
 
 // The lines of a panel of the view wherever they are; with a bitmap they are expanded into `room` of code4_room_bytes.
@@ -81,5 +87,8 @@ static inline const uint8_t *code4_panel_lines(const ck_code4_weights *w, size_t
     ck_code4_expand(w, packed, packed + 1, (uint8_t *)room);
     return room;
 }
+
+// Whether a packed panel's bitmap, offsets and stored codes are what ck_code4_pack_stored makes.
+int ck_code4_stored_agree(const ck_code4_weights *w, size_t n, size_t k, size_t panel);
 
 static inline size_t code4_room_bytes(const ck_code4_weights *w) { return w->bitmap ? code4_panel_bytes(w->packed_k) : 0; }

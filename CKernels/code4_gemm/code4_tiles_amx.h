@@ -111,7 +111,7 @@ CK_INLINE void amx_block(amx_weights *weights, const amx_weight_block *block, ch
     }
     // The next block begins where the first panel's codes go on; the other panels' are asked for as they are expanded.
     if (weights->w->bitmap) {
-        amx_ahead_start(ahead, (const char *)weights->panels[0].stored.codes + weights->panels[0].stored.next / 2, 0, 1, 0);
+        amx_ahead_start(ahead, (const char *)weights->panels[0].stored.low, 0, 1, 0);
         return;
     }
     const size_t next = code4_step_k(weights, block->first_step + block->steps) / CODE4_LINE_K * CODE4_LINE_BYTES;

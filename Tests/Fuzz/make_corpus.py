@@ -62,7 +62,7 @@ def packed_files():
         "tensor_scale": ("F32", 4, struct.pack("<f", 1))})
     # Codes 1, 0, 8, 15.
     left_out = ("bitmap-razer-g128", 1, 4, 3, {
-        "codes": ("U8", 1, bytes([0x81, 0x0F]) + bytes(126)),
+        "codes": ("U8", 1, bytes([0x01, 0x08, 0x0F]) + bytes(125)),
         "bitmap": ("U64", 8, struct.pack("<Q", 0b1101) + bytes(120)),
         "offsets": ("U64", 8, struct.pack("<QQ", 0, 3)),
         "scales": ("F16", 2, struct.pack("<H", 0x3C01) + bytes(30)),

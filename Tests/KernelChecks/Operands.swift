@@ -199,7 +199,7 @@ private struct StoredCodes {
       return
     }
     var counts = [UInt64](repeating: 0, count: panelCount)
-    ck_bitmap_count(elements.codes, k, .CK_INT8, n, k, 0, panelCount, &counts)
+    ck_code4_count_stored(elements.codes, k, n, k, 0, panelCount, &counts)
     let starts = counts.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1) }
     guard let codes = GuardedBuffer(byteCount: ck_code4_stored_bytes(starts[panelCount]), guardPage: place),
       let bitmap = GuardedBuffer(byteCount: ck_bitmap_bytes(n, k, .CK_INT8), guardPage: place),

@@ -261,7 +261,7 @@ static void run_code4(ck_pool *pool, const problem *p, const ck_code4_weights *w
 static void check_stored(ck_pool *pool, const problem *p, ck_code4_weights weights, const uint8_t *w, const uint8_t *dense) {
     const size_t panels = ck_panels(p->n), bytes = ck_code4_codes_bytes(p->n, p->k);
     uint64_t *offsets = allocate((panels + 1) * sizeof *offsets);
-    ck_bitmap_count(w, p->k, CK_INT8, p->n, p->k, 0, panels, offsets + 1);
+    ck_code4_count_stored(w, p->k, p->n, p->k, 0, panels, offsets + 1);
     for (size_t panel = 0; panel < panels; panel++) offsets[panel + 1] += offsets[panel];
     uint64_t *bitmap = allocate(ck_bitmap_bytes(p->n, p->k, CK_INT8));
     uint8_t *codes = allocate(ck_code4_stored_bytes(offsets[panels])), *back = allocate(bytes);

@@ -118,7 +118,7 @@ import Testing
     #expect(
       bytes(.weights(.bitmapRazerG128), 17, 65, 129)
         == [
-          "codes": 192, "bitmap": 2 * 2 * 128, "offsets": 24, "scales": 2 * 16 * 2, "tensor_scale": 4, "special_values": 16,
+          "codes": 256, "bitmap": 2 * 2 * 128, "offsets": 24, "scales": 2 * 16 * 2, "tensor_scale": 4, "special_values": 16,
           "bias": 68,
         ])
     for format in PackedFormat.allCases {

@@ -51,7 +51,7 @@ import Testing
   @Test func codesUnderABitmapComeBack() throws {
     let weights = try Self.bitmapCodes()
     let tensor = try reopened(weights.packedTensor(named: "w"))
-    #expect(tensor.nonZeroCount == 53)
+    #expect(tensor.nonZeroCount == 27)
     let back = try #require(try tensor.weights() as? Code4Weights)
     #expect(back.unpacked().codes == weights.unpacked().codes)
     #expect(back.dequantized() == weights.dequantized())

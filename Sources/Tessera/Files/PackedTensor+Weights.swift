@@ -52,8 +52,7 @@ extension Code4Weights {
   /// format's kernels read.
   ///
   /// This is where the contents of a file are checked before a kernel sees them: every scale must be finite, special values
-  /// usable, set bits as many as offsets and count say, and none beyond the matrix (rules C1, C2, B1 and B2 of Docs/Formats.md);
-  /// one pass over scales and bitmap.
+  /// usable, and a bitmap, offsets, codes and count agree (rules C1 to C4 of Docs/Formats.md); one pass over scales and bitmap.
   /// - Throws: `unsupportedType` for another format, `corruptTensor`.
   public init(_ tensor: PackedTensor) throws(WeightFileError) {
     let formats = WeightFormat.allCases.filter { $0.operation == .code4GEMM }
@@ -70,7 +69,7 @@ extension Code4Weights {
         format: format, outputs: tensor.rows, inputs: tensor.columns, specialValues: specialValues, bias: tensor.parts["bias"])
     }
     guard weights.storedCount == tensor.nonZeroCount else {
-      throw tensor.corrupt("\(weights.storedCount) codes are stored, its description says \(tensor.nonZeroCount)")
+      throw tensor.corrupt("\(weights.storedCount) are stored, its description says \(tensor.nonZeroCount)")
     }
     self = weights
   }

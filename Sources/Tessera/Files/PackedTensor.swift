@@ -19,7 +19,8 @@ public struct PackedTensor: Sendable {
   public let rows: Int
   /// k, the inputs.
   public let columns: Int
-  /// How many values are stored; rows x columns in formats that store every element.
+  /// How many values are stored, in bitmap-razer-g128 how many bytes of codes; rows x columns in formats that store every
+  /// element.
   public let nonZeroCount: Int
   /// By name, as `PackedFormat.parts` lists them; the optional ones may be absent.
   public let parts: [String: MemoryRegion]

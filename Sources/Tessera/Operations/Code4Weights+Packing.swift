@@ -3,7 +3,7 @@ internal import CKernels
 extension Code4Weights {
   /// Packs codes and scales; in the bitmap formats only the codes that are not 0.
   /// - Parameters:
-  ///   - codes: `outputs * inputs` numbers in 0...15, row after row.
+  ///   - codes: `outputs * inputs` numbers in 0...15, row after row; of larger ones the lower four bits.
   ///   - scales: `outputs * ceil(inputs / group)` stored scales, row after row, with their selectors (`Code4Format.Scale`).
   ///   - tensorScale: what every weight is multiplied by.
   ///   - specialValues: other special values than RaZeR's usual ones.
@@ -11,8 +11,8 @@ extension Code4Weights {
   ///   - bias: `outputs` numbers or nil.
   ///   - pool: whose threads pack, each the panels that it will read; best the executor's own. nil leaves it to the calling
   ///     thread. The bytes are the same.
-  /// - Throws: `invalidShape`, `sizeMismatch`, `corruptWeights` when a scale is not finite or a code above 15 breaks a bitmap,
-  ///   `invalidSpecialValues`, `unsupportedActivations`, `outOfMemory`.
+  /// - Throws: `invalidShape`, `sizeMismatch`, `corruptWeights` when a scale is not finite, `invalidSpecialValues`,
+  ///   `unsupportedActivations`, `outOfMemory`.
   public init(
     packing codes: Span<UInt8>, scales: Span<UInt16>, tensorScale: Float = 1, format: WeightFormat, outputs: Int, inputs: Int,
     specialValues: [Float]? = nil, activations: ActivationType? = nil, bias: [Float]? = nil, on pool: ThreadPool? = nil
@@ -46,7 +46,7 @@ extension Code4Weights {
     try checkContents()
   }
 
-  /// For each panel the index of the first of its codes that are not 0, then their number.
+  /// For each panel the first byte of its codes that are not 0, then the bytes of all.
   private static func offsets(
     ofStored codes: Span<UInt8>, outputs: Int, inputs: Int, on pool: ThreadPool?
   ) throws(TesseraError) -> MemoryRegion {
@@ -58,7 +58,7 @@ extension Code4Weights {
         guard let codes = codes.baseAddress, let counts = offset.baseAddress.map({ $0 + 1 }) else { return }
         ThreadPool.run(parts: parts, on: pool) { part, _ in
           let (begin, end) = (panelCount * part / parts, panelCount * (part + 1) / parts)
-          ck_bitmap_count(codes, inputs, .CK_INT8, outputs, inputs, begin, end, counts + begin)
+          ck_code4_count_stored(codes, inputs, outputs, inputs, begin, end, counts + begin)
         }
       }
       for panel in 0..<panelCount { offset[panel + 1] += offset[panel] }

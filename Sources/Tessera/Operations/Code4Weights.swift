@@ -20,7 +20,7 @@ public struct Code4Weights: PackedWeights {
   public let codes: MemoryRegion
   /// The bitmap formats only: which codes are stored.
   public let bitmap: MemoryRegion?
-  /// The bitmap formats only: for each packed panel the index of its first stored code, then the number of all, as UInt64.
+  /// The bitmap formats only: for each packed panel the first byte of its codes, then the bytes of all, as UInt64.
   public let offsets: MemoryRegion?
   /// A scale for each group, 1 or 2 bytes.
   public let scales: MemoryRegion
@@ -32,7 +32,7 @@ public struct Code4Weights: PackedWeights {
   let view: ck_code4_view
 
   /// Takes over panels that are packed already, as a mapped file holds them, and checks that every scale is finite and that a
-  /// bitmap agrees with its offsets.
+  /// bitmap agrees with its offsets and codes.
   /// - Parameters:
   ///   - bitmap: for the bitmap formats, and for no other.
   ///   - offsets: likewise.
@@ -145,7 +145,7 @@ public struct Code4Weights: PackedWeights {
     return Code4Weights(self, outputs: outputs, inputs: inputs, view: view, activations: activations, bias: bias)
   }
 
-  /// The number of stored codes.
+  /// What `PackedTensor.nonZeroCount` says of these weights: the number of codes, in the bitmap formats that of their bytes.
   public var storedCount: Int { cOffsets.map { Int($0[ck_panels(packedOutputs)]) } ?? packedOutputs * packedInputs }
 
   public var byteCount: Int { bytes(beforePanel: panelCount) }
@@ -169,7 +169,7 @@ public struct Code4Weights: PackedWeights {
       let packed = first / kept * block
       count += cOffsets[packed + min(kept, panel - first)] - cOffsets[packed]
     }
-    return inputs == packedInputs ? Int(count + 1) / 2 : Int(Double(count) / 2 * Double(inputs) / Double(packedInputs))
+    return inputs == packedInputs ? Int(count) : Int(Double(count) * Double(inputs) / Double(packedInputs))
   }
 
   private var cOffsets: UnsafePointer<UInt64>? { offsets?.base.assumingMemoryBound(to: UInt64.self) }

@@ -57,10 +57,9 @@ extension Code4Weights {
     let last = panelCount
     let codesEnd = codes.byteCount
     return [
-      // A byte that two panels share belongs to the second; the zeros behind the codes belong to the last panel, as does the last
-      // offset.
+      // The zeros behind the codes belong to the last panel, as does the last offset.
       WeightPart(region: codes) { panel in
-        panel == last ? codesEnd : Int(offsets.base.assumingMemoryBound(to: UInt64.self)[panel] / 2)
+        panel == last ? codesEnd : Int(offsets.base.assumingMemoryBound(to: UInt64.self)[panel])
       },
       evenPart(bitmap),
       WeightPart(region: offsets) { ($0 == last ? last + 1 : $0) * MemoryLayout<UInt64>.stride },
