@@ -26,16 +26,11 @@ typedef struct {
     _Alignas(32) uint8_t room[CODE4_STEP_BYTES];
 } code4_lines;
 
-CK_INLINE void code4_open_lines(code4_lines *lines, const ck_code4_weights *w, size_t panel, int bitmap) {
-    if (bitmap) lines->stored = code4_stored_of(w, code4_packed_panel(&w->view, panel));
-    else lines->codes = code4_panel_codes(w, panel);
-}
-
 // Not inlined: every count of rows calls it.
-static __attribute__((noinline)) const uint8_t *code4_expand_next(code4_lines *lines) {
+static __attribute__((noinline)) const uint8_t *code4_expand_steps(code4_stored *at, size_t steps, uint8_t *room) {
     const uint64_t low_nibbles = 0x0F0F0F0F0F0F0F0F;
-    code4_stored next = lines->stored;
-    for (uint8_t *line = lines->room; line < lines->room + CODE4_STEP_BYTES; line += CODE4_LINE_BYTES, next.mask += 2) {
+    code4_stored next = *at;
+    for (uint8_t *line = room; line < room + steps * CODE4_STEP_BYTES; line += CODE4_LINE_BYTES, next.mask += 2) {
         const uint8_t *const masks = (const uint8_t *)next.mask;
         _mm_prefetch((const char *)next.low + CK_PREFETCH_BYTES, _MM_HINT_T0);
         _mm_prefetch((const char *)masks + CK_PREFETCH_BYTES, _MM_HINT_T0);
@@ -46,11 +41,24 @@ static __attribute__((noinline)) const uint8_t *code4_expand_next(code4_lines *l
             memcpy(line + 8 * part, &eight, sizeof eight);
         }
     }
-    lines->stored = next;
-    return lines->room;
+    *at = next;
+    return room;
+}
+
+// All lines of a panel of the view, for several passes over it.
+CK_INLINE const uint8_t *code4_expand_panel(const ck_code4_weights *w, size_t panel, uint8_t *room) {
+    code4_stored stored = code4_stored_of(w, code4_packed_panel(&w->view, panel));
+    return code4_expand_steps(&stored, ck_code4_padded(w->view.kept_k) / CODE4_STEP_K, room);
+}
+
+// `expanded`: what code4_expand_panel returned, or NULL.
+CK_INLINE void code4_open_lines(code4_lines *lines, const ck_code4_weights *w, size_t panel, const uint8_t *expanded,
+                                int bitmap) {
+    if (bitmap) lines->stored = code4_stored_of(w, code4_packed_panel(&w->view, panel));
+    else lines->codes = expanded ? expanded : code4_panel_codes(w, panel);
 }
 
 // A packed step's lines; with a bitmap the next one's.
 CK_INLINE const uint8_t *code4_step_lines(code4_lines *lines, size_t step, int bitmap) {
-    return bitmap ? code4_expand_next(lines) : lines->codes + step * CODE4_STEP_BYTES;
+    return bitmap ? code4_expand_steps(&lines->stored, 1, lines->room) : lines->codes + step * CODE4_STEP_BYTES;
 }

@@ -32,6 +32,12 @@ CK_INLINE const uint8_t *code4_expand_lines(code4_stored *at, size_t lines, uint
     return room;
 }
 
+// All lines of a panel of the view, for several passes over it.
+CK_INLINE const uint8_t *code4_expand_panel(const ck_code4_weights *w, size_t panel, uint8_t *room) {
+    code4_stored stored = code4_stored_of(w, code4_packed_panel(&w->view, panel));
+    return code4_expand_lines(&stored, ck_code4_padded(w->view.kept_k) / CODE4_LINE_K, room);
+}
+
 // A panel's lines run by run, as code4_next walks: where they lie, or with `bitmap` expanded.
 typedef struct {
     const uint8_t *codes;
@@ -39,9 +45,11 @@ typedef struct {
     _Alignas(64) uint8_t room[2 * CODE4_STEP_BYTES];
 } code4_lines;
 
-CK_INLINE void code4_open_lines(code4_lines *lines, const ck_code4_weights *w, size_t panel, int bitmap) {
+// `expanded`: what code4_expand_panel returned, or NULL.
+CK_INLINE void code4_open_lines(code4_lines *lines, const ck_code4_weights *w, size_t panel, const uint8_t *expanded,
+                                int bitmap) {
     if (bitmap) lines->stored = code4_stored_of(w, code4_packed_panel(&w->view, panel));
-    else lines->codes = code4_panel_codes(w, panel);
+    else lines->codes = expanded ? expanded : code4_panel_codes(w, panel);
 }
 
 CK_INLINE const uint8_t *code4_run_lines(code4_lines *lines, const code4_walk *at, int bitmap) {

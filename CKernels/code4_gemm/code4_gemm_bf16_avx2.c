@@ -154,7 +154,7 @@ CK_INLINE void panel_row(const ck_gemm_call *call, const ck_code4_weights *w, co
                          int has_specials, int bitmap) {
     const uint8_t *const panel_scales = code4_panel_scales(w, panel);
     code4_lines panel_lines;
-    code4_open_lines(&panel_lines, w, panel, bitmap);
+    code4_open_lines(&panel_lines, w, panel, NULL, bitmap);
     const size_t groups = code4_step_groups(w), lines = 2 * code4_group_units(w);
     __m256 acc[2][PARTS] = {{_mm256_setzero_ps(), _mm256_setzero_ps()}, {_mm256_setzero_ps(), _mm256_setzero_ps()}};
     for (code4_walk walk = code4_walk_of(call, w); code4_next(&walk, w);) {
@@ -211,7 +211,7 @@ CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_code4_weights *w, c
                           __m256 (*acc)[2][PARTS], int has_specials, int bitmap) {
     const uint8_t *const panel_scales = code4_panel_scales(w, panel);
     code4_lines panel_lines;
-    code4_open_lines(&panel_lines, w, panel, bitmap);
+    code4_open_lines(&panel_lines, w, panel, NULL, bitmap);
     const size_t groups = code4_step_groups(w), lines = 2 * code4_group_units(w);
     const size_t row_elements = ck_code4_x_elements(call->k, &w->view);
     memset(acc, 0, call->m * sizeof *acc);

@@ -99,7 +99,7 @@ CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_code4_weights *w, c
     __m512 acc[CODE4_PANELS][CODE4_ROWS];
     CK_UNROLL
     for (int p = 0; p < panels; p++) {
-        code4_open_lines(&panel_lines[p], w, panel + (size_t)p, bitmap);
+        code4_open_lines(&panel_lines[p], w, panel + (size_t)p, NULL, bitmap);
         panel_scales[p] = code4_panel_scales(w, panel + (size_t)p);
         CK_UNROLL
         for (int m = 0; m < rows; m++) acc[p][m] = _mm512_setzero_ps();
@@ -138,7 +138,7 @@ static void expand_panel(const ck_gemm_call *call, const ck_code4_weights *w, co
     const uint8_t *const panel_scales = code4_panel_scales(w, panel);
     const size_t groups = code4_run_groups(w);
     code4_lines panel_lines;
-    code4_open_lines(&panel_lines, w, panel, w->bitmap != NULL);
+    code4_open_lines(&panel_lines, w, panel, NULL, w->bitmap != NULL);
     for (code4_walk walk = code4_walk_of(call, w); code4_next(&walk, w, 1);) {
         const size_t lines = code4_group_lines(&walk, groups);
         const uint8_t *line = code4_run_lines(&panel_lines, &walk, w->bitmap != NULL);

@@ -23,16 +23,21 @@ enum { WIDE_OFFSET = 128 };
 typedef int16_t x_element;
 #include "code4_gemm/code4_integers_avx2.h"
 
-CK_INLINE __m256i dot_unit(const __m256i weights[OPERANDS], const x_element *x, mode mode) {
+// The rows of an operand come one after the other: its words, 8 sums and a product fit the registers, all operands' words do not.
+CK_INLINE void add_unit(__m256i sum[ROWS], const __m256i weights[OPERANDS], const x_element *x, size_t stride, int rows,
+                        mode mode) {
     (void)mode;
-    __m256i sum = _mm256_setzero_si256();
     CK_UNROLL
     for (int i = 0; i < OPERANDS; i++) {
         const __m256i even = _mm256_and_si256(weights[i], _mm256_set1_epi16(0xFF)), odd = _mm256_srli_epi16(weights[i], 8);
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(even, code4_broadcast(x + 4 * i)));
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(odd, code4_broadcast(x + 4 * i + 2)));
+        CK_UNROLL
+        for (int m = 0; m < rows; m++) {
+            const x_element *const pairs = x + (size_t)m * stride + 4 * i;
+            const __m256i both = _mm256_add_epi32(_mm256_madd_epi16(even, code4_broadcast(pairs)),
+                                                  _mm256_madd_epi16(odd, code4_broadcast(pairs + 2)));
+            sum[m] = _mm256_add_epi32(sum[m], both);
+        }
     }
-    return sum;
 }
 
 static void join_planes(const int8_t *high, const int8_t *low, size_t elements, int16_t *x) {
@@ -45,15 +50,15 @@ static void join_planes(const int8_t *high, const int8_t *low, size_t elements, 
     }
 }
 
-// Scratch: the sums of x of all rows, then the rows.
+// Scratch: that of multiply, then the rows of x.
 size_t ck_code4_gemm_int16_avx2_scratch(const ck_gemm_call *call, const ck_code4_weights *w) {
-    return sums_bytes(call, w) + call->m * ck_code4_x_elements(call->k, &w->view) * sizeof(x_element);
+    return scratch_bytes(call, w) + call->m * ck_code4_x_elements(call->k, &w->view) * sizeof(x_element);
 }
 
 void ck_code4_gemm_int16_avx2(const ck_gemm_call *call, const ck_code4_weights *w, size_t panel_begin, size_t panel_end,
                               void *scratch) {
     const size_t elements = ck_code4_x_elements(call->k, &w->view);
-    x_element *const x = (x_element *)((char *)scratch + sums_bytes(call, w));
+    x_element *const x = (x_element *)((char *)scratch + scratch_bytes(call, w));
     for (size_t m = 0; m < call->m; m++) {
         const int8_t *const high = (const int8_t *)call->x + 2 * m * call->x_stride;
         join_planes(high, high + call->x_stride, elements, x + m * elements);

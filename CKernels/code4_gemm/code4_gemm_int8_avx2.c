@@ -27,7 +27,6 @@ CK_INLINE __m256i wide_dwords(__m256i weights, const x_element *x) {
     return dwords(_mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(code4_broadcast(x), weights)));
 }
 
-// The sum over a unit's 16 k.
 CK_INLINE __m256i dot_unit(const __m256i weights[OPERANDS], const x_element *x, mode mode) {
     if (mode == WIDE)
         return _mm256_add_epi32(_mm256_add_epi32(wide_dwords(weights[0], x), wide_dwords(weights[1], x + 4)),
@@ -36,8 +35,13 @@ CK_INLINE __m256i dot_unit(const __m256i weights[OPERANDS], const x_element *x, 
                                    _mm256_add_epi16(words(weights[2], x + 8), words(weights[3], x + 12))));
 }
 
-// Scratch: the sums of x of all rows.
-size_t ck_code4_gemm_int8_avx2_scratch(const ck_gemm_call *call, const ck_code4_weights *w) { return sums_bytes(call, w); }
+CK_INLINE void add_unit(__m256i sum[ROWS], const __m256i weights[OPERANDS], const x_element *x, size_t stride, int rows,
+                        mode mode) {
+    CK_UNROLL
+    for (int m = 0; m < rows; m++) sum[m] = _mm256_add_epi32(sum[m], dot_unit(weights, x + (size_t)m * stride, mode));
+}
+
+size_t ck_code4_gemm_int8_avx2_scratch(const ck_gemm_call *call, const ck_code4_weights *w) { return scratch_bytes(call, w); }
 
 void ck_code4_gemm_int8_avx2(const ck_gemm_call *call, const ck_code4_weights *w, size_t panel_begin, size_t panel_end,
                              void *scratch) {

@@ -14,7 +14,9 @@ CK_ISA_BEGIN(avx512vnni)
 enum { CODE4_PLANES = 1 };
 #include "code4_gemm/code4_vnni.h"
 
-size_t ck_code4_gemm_int8_avx512vnni_scratch(const ck_gemm_call *call, const ck_code4_weights *w) { return sums_bytes(call, w); }
+size_t ck_code4_gemm_int8_avx512vnni_scratch(const ck_gemm_call *call, const ck_code4_weights *w) {
+    return scratch_bytes(call, w);
+}
 
 void ck_code4_gemm_int8_avx512vnni(const ck_gemm_call *call, const ck_code4_weights *w, size_t panel_begin, size_t panel_end,
                                    void *scratch) {

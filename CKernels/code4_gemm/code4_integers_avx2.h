@@ -16,8 +16,8 @@ enum {
 // PLAIN: one narrow table. SPECIAL: narrow tables; with a bitmap one too, to compile less. WIDE: any.
 typedef enum { PLAIN, SPECIAL, WIDE } mode;
 
-// The sum over a unit's 16 k.
-static __m256i dot_unit(const __m256i weights[OPERANDS], const x_element *x, mode mode);
+// Adds the products of a unit with its 16 k of x to the sums of `rows` rows, `stride` elements apart.
+static void add_unit(__m256i sum[ROWS], const __m256i weights[OPERANDS], const x_element *x, size_t stride, int rows, mode mode);
 
 typedef struct {
     code4_scales scales;
@@ -85,6 +85,7 @@ typedef struct {
     size_t x_stride;      // elements
     const int32_t *sums;  // as sum_x leaves them
     size_t row_sums;
+    const uint8_t *lines;  // the panel's, expanded before, or NULL
 } cursor;
 
 // A group of a half against `rows` rows of x.
@@ -96,11 +97,7 @@ CK_INLINE void add_codes(const decoder *d, const uint8_t *codes, const code4_gro
     for (size_t unit = 0; unit < units; unit++, codes += CODE4_UNIT_BYTES) {
         __m256i weights[OPERANDS];
         decode_unit(d, codes, half, special, weights, mode);
-        CK_UNROLL
-        for (int m = 0; m < rows; m++) {
-            const x_element *const x = at->x + (size_t)m * at->x_stride + unit * CODE4_UNIT_K;
-            sum[m] = _mm256_add_epi32(sum[m], dot_unit(weights, x, mode));
-        }
+        add_unit(sum, weights, at->x + unit * CODE4_UNIT_K, at->x_stride, rows, mode);
     }
     CK_UNROLL
     for (int m = 0; m < rows; m++) acc[m][half] = add_scaled(sum[m], group->scale[half], acc[m][half]);
@@ -111,7 +108,7 @@ CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_code4_weights *w, c
                           cursor at, int rows, mode mode, int bitmap) {
     const uint8_t *const panel_scales = code4_panel_scales(w, panel);
     code4_lines panel_lines;
-    code4_open_lines(&panel_lines, w, panel, bitmap);
+    code4_open_lines(&panel_lines, w, panel, at.lines, bitmap);
     const size_t groups = code4_step_groups(w), units = code4_group_units(w);
     __m256 acc[ROWS][2];
     CK_UNROLL
@@ -158,25 +155,35 @@ static size_t row_sums_of(const ck_gemm_call *call, const ck_code4_weights *w) {
     return ck_code4_x_elements(call->k, &w->view) / CODE4_STEP_K * code4_step_groups(w);
 }
 
-CK_INLINE size_t sums_bytes(const ck_gemm_call *call, const ck_code4_weights *w) {
-    return (call->m * row_sums_of(call, w) * sizeof(int32_t) + 63) / 64 * 64;
+// Scratch: with a bitmap and more than one pass a panel's lines; then the sums of x of all rows.
+CK_INLINE size_t lines_bytes(const ck_gemm_call *call, const ck_code4_weights *w) {
+    return call->m > ROWS ? code4_room_bytes(w) : 0;
 }
 
-// Rows of x are x_stride elements apart; `sums` has room for sums_bytes.
+CK_INLINE size_t scratch_bytes(const ck_gemm_call *call, const ck_code4_weights *w) {
+    return lines_bytes(call, w) + (call->m * row_sums_of(call, w) * sizeof(int32_t) + 63) / 64 * 64;
+}
+
+// Rows of x are x_stride elements apart.
 CK_INLINE void multiply(const ck_gemm_call *call, const ck_code4_weights *w, size_t panel_begin, size_t panel_end,
-                        const x_element *x, size_t x_stride, int32_t *sums) {
+                        const x_element *x, size_t x_stride, uint8_t *scratch) {
     const decoder d = decoder_of(w);
-    const cursor start = {x, x_stride, sums, row_sums_of(call, w)};
+    int32_t *const sums = (int32_t *)(scratch + lines_bytes(call, w));
+    cursor start = {x, x_stride, sums, row_sums_of(call, w), NULL};
     for (size_t m = 0; m < call->m; m++) sum_x(call, w, d.offset, x + m * x_stride, sums + m * start.row_sums);
-    for (size_t panel = panel_begin; panel < panel_end; panel++) switch (d.mode) {
+    for (size_t panel = panel_begin; panel < panel_end; panel++) {
+        if (lines_bytes(call, w) > 0) start.lines = code4_expand_panel(w, panel, scratch);
+        const int bitmap = w->bitmap && !start.lines;
+        switch (d.mode) {
         case PLAIN: panel_all(call, w, &d, panel, start, PLAIN, 0); break;
         case SPECIAL:
-            if (w->bitmap) panel_all(call, w, &d, panel, start, SPECIAL, 1);
+            if (bitmap) panel_all(call, w, &d, panel, start, SPECIAL, 1);
             else panel_all(call, w, &d, panel, start, SPECIAL, 0);
             break;
         case WIDE:
-            if (w->bitmap) panel_all(call, w, &d, panel, start, WIDE, 1);
+            if (bitmap) panel_all(call, w, &d, panel, start, WIDE, 1);
             else panel_all(call, w, &d, panel, start, WIDE, 0);
             break;
         }
+    }
 }

@@ -43,7 +43,8 @@ CK_INLINE void decode_line(const decoder *d, const uint8_t *line, __m512i select
 typedef struct {
     const char *x;  // the first plane of the pass's first row
     size_t x_stride;
-    const int32_t *sums;  // as sum_x leaves them
+    const int32_t *sums;   // as sum_x leaves them
+    const uint8_t *lines;  // the panel's, expanded before, or NULL
 } cursor;
 
 // Sums of a group, for each panel, plane and row.
@@ -114,7 +115,7 @@ CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_code4_weights *w, c
     __m512 acc[CODE4_PANELS][CODE4_ROWS];
     CK_UNROLL
     for (int p = 0; p < panels; p++) {
-        code4_open_lines(&panel_lines[p], w, panel + (size_t)p, bitmap);
+        code4_open_lines(&panel_lines[p], w, panel + (size_t)p, at.lines, bitmap);
         panel_scales[p] = code4_panel_scales(w, panel + (size_t)p);
         CK_UNROLL
         for (int m = 0; m < rows; m++) acc[p][m] = _mm512_setzero_ps();
@@ -175,18 +176,24 @@ static void sum_x(const ck_gemm_call *call, const ck_code4_weights *w, size_t m,
     }
 }
 
-// Scratch holds the sums of x: passes one after the other, in each [group of the walk][row].
+// Scratch: with a bitmap and more than one pass a panel's lines; then the sums of x, passes one after the other, in each
+// [group of the walk][row].
+static size_t lines_bytes(const ck_gemm_call *call, const ck_code4_weights *w) {
+    return call->m > CODE4_ROWS ? code4_room_bytes(w) : 0;
+}
+
 static size_t sums_of_row(const ck_gemm_call *call, const ck_code4_weights *w) {
     return ck_code4_x_elements(call->k, &w->view) / CODE4_STEP_K * code4_run_groups(w);
 }
 
-CK_INLINE size_t sums_bytes(const ck_gemm_call *call, const ck_code4_weights *w) {
-    return call->m * sums_of_row(call, w) * sizeof(int32_t);
+CK_INLINE size_t scratch_bytes(const ck_gemm_call *call, const ck_code4_weights *w) {
+    return lines_bytes(call, w) + (call->m * sums_of_row(call, w) * sizeof(int32_t) + 63) / 64 * 64;
 }
 
 CK_INLINE void multiply(const ck_gemm_call *call, const ck_code4_weights *w, size_t panel_begin, size_t panel_end,
-                        int32_t *sums) {
+                        uint8_t *scratch) {
     const decoder d = decoder_of(w);
+    int32_t *const sums = (int32_t *)(scratch + lines_bytes(call, w));
     const size_t row_sums = sums_of_row(call, w);
     for (size_t m = 0; m < call->m; m++) {
         const size_t first = m / CODE4_ROWS * CODE4_ROWS;
@@ -194,7 +201,7 @@ CK_INLINE void multiply(const ck_gemm_call *call, const ck_code4_weights *w, siz
     }
     size_t panel = panel_begin;
     if (call->m <= FEW_ROWS) {
-        const cursor at = {(const char *)call->x, call->x_stride, sums};
+        const cursor at = {call->x, call->x_stride, sums, NULL};
         for (; panel + CODE4_PANELS <= panel_end; panel += CODE4_PANELS) {
             if (call->m == 1 && w->group == 16 && !w->bitmap) {
                 panel_rows(call, w, &d, panel, 0, at, 1, CODE4_PANELS, 1, 0);
@@ -207,14 +214,16 @@ CK_INLINE void multiply(const ck_gemm_call *call, const ck_code4_weights *w, siz
 #undef CK_CALL
         }
     }
-    for (; panel < panel_end; panel++)
+    for (; panel < panel_end; panel++) {
+        const uint8_t *const lines = lines_bytes(call, w) > 0 ? code4_expand_panel(w, panel, scratch) : NULL;
         for (size_t m = 0; m < call->m; m += CODE4_ROWS) {
             const char *const x = (const char *)call->x + CODE4_PLANES * m * call->x_stride;
-            const cursor at = {x, call->x_stride, sums + m * row_sums};
+            const cursor at = {x, call->x_stride, sums + m * row_sums, lines};
 #define CK_CALL(R)                                                                                                               \
-    if (w->bitmap) panel_rows(call, w, &d, panel, m, at, R, 1, 0, 1);                                                            \
+    if (w->bitmap && !lines) panel_rows(call, w, &d, panel, m, at, R, 1, 0, 1);                                                  \
     else panel_rows(call, w, &d, panel, m, at, R, 1, 0, 0)
             CK_FOR_ROWS_8(code4_pass_rows(call, m), CK_CALL)
 #undef CK_CALL
         }
+    }
 }
