@@ -18,7 +18,7 @@ CK_ISA_BEGIN(avx512bf16)
 #include "code4_gemm/code4_expand_avx512.h"
 
 // From so many rows on, a panel's weights are looked up once into scratch for all full passes.
-enum { EXPANDED_FROM = 3 * CODE4_ROWS, FEW_ROWS = 2, PAIRS = 4, DENSE_LINE_BYTES = PAIRS * 64 };
+enum { DENSE_FROM = 3 * CODE4_ROWS, FEW_ROWS = 2, RUN_STEPS = 1, PAIRS = 4, DENSE_LINE_BYTES = PAIRS * 64 };
 
 typedef struct {
     code4_scales scales;
@@ -34,7 +34,8 @@ CK_INLINE void decode_line(const decoder *d, const uint8_t *line, __m512i select
 typedef struct {
     const char *x;  // the pass's first row
     size_t x_stride;
-    const uint8_t *dense;  // as expand_panel leaves it; read only by passes that are `expanded`
+    const uint8_t *lines;  // the panel's, expanded before, or NULL
+    const uint8_t *dense;  // as look_up_panel leaves it; read only by DENSE passes
 } cursor;
 
 // Sums of even and of odd pairs.
@@ -44,11 +45,11 @@ typedef struct {
 
 // One line of each of `panels` panels.
 CK_INLINE void add_line(const decoder *d, cursor *at, const uint8_t *const codes[CODE4_PANELS], size_t offset,
-                        const code4_group groups[CODE4_PANELS], sums sum[CODE4_PANELS], int rows, int panels, int expanded) {
+                        const code4_group groups[CODE4_PANELS], sums sum[CODE4_PANELS], int rows, int panels, code4_case which) {
     CK_UNROLL
     for (int p = 0; p < panels; p++) {
         __m512i weights[PAIRS];
-        if (expanded) {
+        if (which == DENSE) {
             CK_UNROLL
             for (int pair = 0; pair < PAIRS; pair++) weights[pair] = _mm512_load_si512(at->dense + 64 * pair);
             at->dense += DENSE_LINE_BYTES;
@@ -69,7 +70,7 @@ CK_INLINE void add_line(const decoder *d, cursor *at, const uint8_t *const codes
 // A group's lines into its rows' sums, of each panel.
 CK_INLINE void add_group(const decoder *d, cursor *at, const uint8_t *const codes[CODE4_PANELS], size_t lines,
                          const code4_group groups[CODE4_PANELS], __m512 acc[CODE4_PANELS][CODE4_ROWS], int rows, int panels,
-                         int expanded) {
+                         code4_case which) {
     sums sum[CODE4_PANELS];
     CK_UNROLL
     for (int p = 0; p < panels; p++) {
@@ -77,8 +78,8 @@ CK_INLINE void add_group(const decoder *d, cursor *at, const uint8_t *const code
         for (int m = 0; m < rows; m++) sum[p].chain[0][m] = sum[p].chain[1][m] = _mm512_setzero_ps();
     }
     for (size_t offset = 0; offset < lines * CODE4_LINE_BYTES; offset += 2 * CODE4_LINE_BYTES) {
-        add_line(d, at, codes, offset, groups, sum, rows, panels, expanded);
-        add_line(d, at, codes, offset + CODE4_LINE_BYTES, groups, sum, rows, panels, expanded);
+        add_line(d, at, codes, offset, groups, sum, rows, panels, which);
+        add_line(d, at, codes, offset + CODE4_LINE_BYTES, groups, sum, rows, panels, which);
     }
     CK_UNROLL
     for (int p = 0; p < panels; p++) {
@@ -88,52 +89,15 @@ CK_INLINE void add_group(const decoder *d, cursor *at, const uint8_t *const code
     }
 }
 
-// `panels` panels against `rows` rows of x from m0 on. `expanded` says that weights are looked up already, `bitmap` that codes
-// are expanded first, a run at a time.
-CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_code4_weights *w, const decoder *decoder, size_t panel, size_t m0,
-                          cursor at, int rows, int panels, int expanded, int bitmap) {
-    const code4_scales *const s = &decoder->scales;
-    const size_t groups = code4_run_groups(w);
-    const uint8_t *panel_scales[CODE4_PANELS];
-    code4_lines panel_lines[CODE4_PANELS];
-    __m512 acc[CODE4_PANELS][CODE4_ROWS];
-    CK_UNROLL
-    for (int p = 0; p < panels; p++) {
-        code4_open_lines(&panel_lines[p], w, panel + (size_t)p, NULL, bitmap);
-        panel_scales[p] = code4_panel_scales(w, panel + (size_t)p);
-        CK_UNROLL
-        for (int m = 0; m < rows; m++) acc[p][m] = _mm512_setzero_ps();
-    }
-    for (code4_walk walk = code4_walk_of(call, w); code4_next(&walk, w, 1);) {
-        const size_t lines = code4_group_lines(&walk, groups);
-        const uint8_t *codes[CODE4_PANELS], *scales[CODE4_PANELS];
-        CK_UNROLL
-        for (int p = 0; p < panels; p++) {
-            codes[p] = code4_run_lines(&panel_lines[p], &walk, bitmap);
-            scales[p] = code4_run_scales(&walk, s, panel_scales[p]);
-        }
-        for (size_t g = 0; g < groups; g++) {
-            code4_group group[CODE4_PANELS];
-            CK_UNROLL
-            for (int p = 0; p < panels; p++) group[p] = code4_group_of(s, scales[p]);
-            add_group(decoder, &at, codes, lines, group, acc, rows, panels, expanded);
-            CK_UNROLL
-            for (int p = 0; p < panels; p++) {
-                codes[p] += lines * CODE4_LINE_BYTES;
-                scales[p] += s->bytes;
-            }
-        }
-    }
-    CK_UNROLL
-    for (int p = 0; p < panels; p++) {
-        CK_UNROLL
-        for (int m = 0; m < rows; m++)
-            ck_finish_scaled_avx512(call, m0 + (size_t)m, panel + (size_t)p, acc[p][m], s->unit, w->tensor_scale);
-    }
+CK_INLINE float finish_scale(const ck_gemm_call *call, const ck_code4_weights *w, size_t m) {
+    (void)call, (void)m;
+    return w->tensor_scale;
 }
 
+#include "code4_gemm/code4_rows_avx512.h"
+
 // A panel's weights in the order of the walk.
-static void expand_panel(const ck_gemm_call *call, const ck_code4_weights *w, const decoder *d, size_t panel, uint8_t *dense) {
+static void look_up_panel(const ck_gemm_call *call, const ck_code4_weights *w, const decoder *d, size_t panel, uint8_t *dense) {
     const code4_scales *const s = &d->scales;
     const uint8_t *const panel_scales = code4_panel_scales(w, panel);
     const size_t groups = code4_run_groups(w);
@@ -155,34 +119,36 @@ static void expand_panel(const ck_gemm_call *call, const ck_code4_weights *w, co
 }
 
 size_t ck_code4_gemm_bf16_avx512bf16_scratch(const ck_gemm_call *call, const ck_code4_weights *w) {
-    return call->m < EXPANDED_FROM ? 0 : CK_PANEL_ROWS * ck_code4_x_elements(call->k, &w->view) * sizeof(uint16_t);
+    if (call->m < DENSE_FROM) return lines_bytes(call, w);
+    return CK_PANEL_ROWS * ck_code4_x_elements(call->k, &w->view) * sizeof(uint16_t);
 }
 
 void ck_code4_gemm_bf16_avx512bf16(const ck_gemm_call *call, const ck_code4_weights *w, size_t panel_begin, size_t panel_end,
                                    void *scratch) {
     const decoder d = {code4_scales_of(w), code4_values_of(w)};
-    uint8_t *const dense = call->m < EXPANDED_FROM ? NULL : scratch;
+    uint8_t *const dense = call->m < DENSE_FROM ? NULL : scratch;
     size_t panel = panel_begin;
     if (call->m <= FEW_ROWS) {
-        const cursor at = {call->x, call->x_stride, NULL};
+        const cursor at = {call->x, call->x_stride, NULL, NULL};
         for (; panel + CODE4_PANELS <= panel_end; panel += CODE4_PANELS) {
-            if (call->m == 1 && w->bitmap) panel_rows(call, w, &d, panel, 0, at, 1, CODE4_PANELS, 0, 1);
-            else if (call->m == 1) panel_rows(call, w, &d, panel, 0, at, 1, CODE4_PANELS, 0, 0);
-            else if (w->bitmap) panel_rows(call, w, &d, panel, 0, at, 2, CODE4_PANELS, 0, 1);
-            else panel_rows(call, w, &d, panel, 0, at, 2, CODE4_PANELS, 0, 0);
+            if (call->m == 1 && w->bitmap) panel_rows(call, w, &d, panel, 0, at, 1, CODE4_PANELS, 1, USUAL);
+            else if (call->m == 1) panel_rows(call, w, &d, panel, 0, at, 1, CODE4_PANELS, 0, USUAL);
+            else if (w->bitmap) panel_rows(call, w, &d, panel, 0, at, 2, CODE4_PANELS, 1, USUAL);
+            else panel_rows(call, w, &d, panel, 0, at, 2, CODE4_PANELS, 0, USUAL);
         }
     }
     for (; panel < panel_end; panel++) {
-        if (dense) expand_panel(call, w, &d, panel, dense);
+        if (dense) look_up_panel(call, w, &d, panel, dense);
+        const uint8_t *const lines = !dense && lines_bytes(call, w) > 0 ? code4_expand_panel(w, panel, scratch) : NULL;
         for (size_t m = 0; m < call->m; m += CODE4_ROWS) {
-            const cursor at = {(const char *)call->x + m * call->x_stride, call->x_stride, dense};
+            const cursor at = {(const char *)call->x + m * call->x_stride, call->x_stride, lines, dense};
             if (dense && code4_pass_rows(call, m) == CODE4_ROWS) {
-                panel_rows(call, w, &d, panel, m, at, CODE4_ROWS, 1, 1, 0);
+                panel_rows(call, w, &d, panel, m, at, CODE4_ROWS, 1, 0, DENSE);
                 continue;
             }
 #define CK_CALL(R)                                                                                                               \
-    if (w->bitmap) panel_rows(call, w, &d, panel, m, at, R, 1, 0, 1);                                                            \
-    else panel_rows(call, w, &d, panel, m, at, R, 1, 0, 0)
+    if (w->bitmap && !lines) panel_rows(call, w, &d, panel, m, at, R, 1, 1, USUAL);                                              \
+    else panel_rows(call, w, &d, panel, m, at, R, 1, 0, USUAL)
             CK_FOR_ROWS_8(code4_pass_rows(call, m), CK_CALL)
 #undef CK_CALL
         }

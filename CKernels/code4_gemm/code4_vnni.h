@@ -12,7 +12,7 @@
 // VPDPBUSD that costs nothing on Zen 4, which permutes in other units, and a sixteenth on Golden Cove, as llvm-mca reckons.
 #pragma once
 
-enum { FEW_ROWS = 4 };  // up to here two panels at a time
+enum { FEW_ROWS = 4, RUN_STEPS = 2 };  // up to so few rows two panels at a time
 
 typedef struct {
     code4_scales scales;
@@ -78,7 +78,8 @@ CK_INLINE __m512i whole(sums sum, int p, int m) {
 // A group's lines into its rows' sums, of each panel.
 CK_INLINE void add_group(const decoder *d, cursor *at, const uint8_t *const codes[CODE4_PANELS], size_t lines,
                          const code4_group groups[CODE4_PANELS], __m512 acc[CODE4_PANELS][CODE4_ROWS], int rows, int panels,
-                         int split) {
+                         code4_case which) {
+    const int split = rows == 1 && which != NARROW;
     sums sum;
     CK_UNROLL
     for (int p = 0; p < panels; p++) {
@@ -104,50 +105,11 @@ CK_INLINE void add_group(const decoder *d, cursor *at, const uint8_t *const code
     }
 }
 
-// `panels` panels against `rows` rows of x from m0 on. `narrow` says that groups are of 16: their work on few rows is so little
-// that the loop around it would cost as much; `bitmap` that codes are expanded first, a run at a time.
-CK_INLINE void panel_rows(const ck_gemm_call *call, const ck_code4_weights *w, const decoder *decoder, size_t panel, size_t m0,
-                          cursor at, int rows, int panels, int narrow, int bitmap) {
-    const code4_scales *const s = &decoder->scales;
-    const size_t groups = narrow ? CODE4_STEP_K / 16 : code4_run_groups(w);
-    const uint8_t *panel_scales[CODE4_PANELS];
-    code4_lines panel_lines[CODE4_PANELS];
-    __m512 acc[CODE4_PANELS][CODE4_ROWS];
-    CK_UNROLL
-    for (int p = 0; p < panels; p++) {
-        code4_open_lines(&panel_lines[p], w, panel + (size_t)p, at.lines, bitmap);
-        panel_scales[p] = code4_panel_scales(w, panel + (size_t)p);
-        CK_UNROLL
-        for (int m = 0; m < rows; m++) acc[p][m] = _mm512_setzero_ps();
-    }
-    for (code4_walk walk = code4_walk_of(call, w); code4_next(&walk, w, narrow ? 1 : 2);) {
-        const size_t lines = code4_group_lines(&walk, groups);
-        const uint8_t *codes[CODE4_PANELS], *scales[CODE4_PANELS];
-        CK_UNROLL
-        for (int p = 0; p < panels; p++) {
-            codes[p] = code4_run_lines(&panel_lines[p], &walk, bitmap);
-            scales[p] = code4_run_scales(&walk, s, panel_scales[p]);
-        }
-        for (size_t g = 0; g < groups; g++) {
-            code4_group group[CODE4_PANELS];
-            CK_UNROLL
-            for (int p = 0; p < panels; p++) group[p] = code4_group_of(s, scales[p]);
-            add_group(decoder, &at, codes, lines, group, acc, rows, panels, rows == 1 && !narrow);
-            CK_UNROLL
-            for (int p = 0; p < panels; p++) {
-                codes[p] += lines * CODE4_LINE_BYTES;
-                scales[p] += s->bytes;
-            }
-        }
-    }
-    CK_UNROLL
-    for (int p = 0; p < panels; p++) {
-        CK_UNROLL
-        for (int m = 0; m < rows; m++)
-            ck_finish_scaled_avx512(call, m0 + (size_t)m, panel + (size_t)p, acc[p][m], s->unit,
-                                    w->tensor_scale * call->x_scale[m0 + (size_t)m]);
-    }
+CK_INLINE float finish_scale(const ck_gemm_call *call, const ck_code4_weights *w, size_t m) {
+    return w->tensor_scale * call->x_scale[m];
 }
+
+#include "code4_gemm/code4_rows_avx512.h"
 
 // Every lane's share of the sum over its group of `width` bytes, a dword for 4 of them.
 CK_INLINE __m512i sum_groups(__m512i quads, size_t width) {
@@ -178,10 +140,6 @@ static void sum_x(const ck_gemm_call *call, const ck_code4_weights *w, size_t m,
 
 // Scratch: with a bitmap and more than one pass a panel's lines; then the sums of x, passes one after the other, in each
 // [group of the walk][row].
-static size_t lines_bytes(const ck_gemm_call *call, const ck_code4_weights *w) {
-    return call->m > CODE4_ROWS ? code4_room_bytes(w) : 0;
-}
-
 static size_t sums_of_row(const ck_gemm_call *call, const ck_code4_weights *w) {
     return ck_code4_x_elements(call->k, &w->view) / CODE4_STEP_K * code4_run_groups(w);
 }
@@ -204,12 +162,12 @@ CK_INLINE void multiply(const ck_gemm_call *call, const ck_code4_weights *w, siz
         const cursor at = {call->x, call->x_stride, sums, NULL};
         for (; panel + CODE4_PANELS <= panel_end; panel += CODE4_PANELS) {
             if (call->m == 1 && w->group == 16 && !w->bitmap) {
-                panel_rows(call, w, &d, panel, 0, at, 1, CODE4_PANELS, 1, 0);
+                panel_rows(call, w, &d, panel, 0, at, 1, CODE4_PANELS, 0, NARROW);
                 continue;
             }
 #define CK_CALL(R)                                                                                                               \
-    if (w->bitmap) panel_rows(call, w, &d, panel, 0, at, R, CODE4_PANELS, 0, 1);                                                 \
-    else panel_rows(call, w, &d, panel, 0, at, R, CODE4_PANELS, 0, 0)
+    if (w->bitmap) panel_rows(call, w, &d, panel, 0, at, R, CODE4_PANELS, 1, USUAL);                                             \
+    else panel_rows(call, w, &d, panel, 0, at, R, CODE4_PANELS, 0, USUAL)
             CK_FOR_ROWS_4(call->m, CK_CALL)
 #undef CK_CALL
         }
@@ -220,8 +178,8 @@ CK_INLINE void multiply(const ck_gemm_call *call, const ck_code4_weights *w, siz
             const char *const x = (const char *)call->x + CODE4_PLANES * m * call->x_stride;
             const cursor at = {x, call->x_stride, sums + m * row_sums, lines};
 #define CK_CALL(R)                                                                                                               \
-    if (w->bitmap && !lines) panel_rows(call, w, &d, panel, m, at, R, 1, 0, 1);                                                  \
-    else panel_rows(call, w, &d, panel, m, at, R, 1, 0, 0)
+    if (w->bitmap && !lines) panel_rows(call, w, &d, panel, m, at, R, 1, 1, USUAL);                                              \
+    else panel_rows(call, w, &d, panel, m, at, R, 1, 0, USUAL)
             CK_FOR_ROWS_8(code4_pass_rows(call, m), CK_CALL)
 #undef CK_CALL
         }
