@@ -155,8 +155,8 @@ CK_INLINE void code4_line_pairs(const code4_values *values, const uint8_t *line,
     pairs[3] = high.odd;
 }
 
-// NARROW: groups are of 16; their work on few rows is so little that the loop around it would cost as much. DENSE: the weights are
-// looked up already.
+// NARROW: groups are of 16; their work on few rows is so little that the loop around it would cost as much. DENSE: the weights
+// are looked up already.
 typedef enum { USUAL, NARROW, DENSE } code4_case;
 
 CK_INLINE size_t code4_pass_rows(const ck_gemm_call *call, size_t m) {
