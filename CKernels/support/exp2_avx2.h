@@ -15,7 +15,7 @@ CK_INLINE __m256 ck_exp2_avx2(__m256 x) {
     y = _mm256_fmadd_ps(y, f, _mm256_set1_ps(CK_EXP2_2));
     y = _mm256_fmadd_ps(y, f, _mm256_set1_ps(CK_EXP2_1));
     y = _mm256_fmadd_ps(y, f, _mm256_set1_ps(1.0f));
-    // n = 128 comes with y <= 1 and gives infinity at 1; n = -126 comes with y >= 1. NaN converts to a number that ends in 0 bits.
+    // n = 128 comes with y <= 1 and gives infinity at 1; n = -126 comes with y >= 1. NaN becomes a number that ends in 0 bits.
     const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
     y = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(y), exponent));
     return _mm256_andnot_ps(_mm256_cmp_ps(x, least, _CMP_LT_OQ), y);

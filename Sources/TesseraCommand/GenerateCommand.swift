@@ -23,7 +23,7 @@ struct GenerateCommand: ParsableCommand {
   @Option(name: [.customShort("n"), .long], help: "At most so many new tokens.")
   var tokens = 256
 
-  @Option(help: "0 always takes the likeliest token.")
+  @Option(parsing: .unconditional, help: "0 always takes the likeliest token.")
   var temperature: Float = 0
 
   @Option(help: "Only the so many likeliest tokens.")

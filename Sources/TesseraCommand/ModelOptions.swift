@@ -23,7 +23,7 @@ struct ModelOptions: ParsableArguments {
   @Option(help: "How caches store keys and values: \(KVFormat.allCases.map(\.rawValue).joined(separator: ", ")).")
   var cache: String = KVFormat.bf16.rawValue
 
-  @Option(help: "Threads; 0 means one for each core that this process may use.")
+  @Option(parsing: .unconditional, help: "Threads; 0 means one for each core that this process may use.")
   var threads = 0
 
   func makeExecutor() throws(ProgramError) -> Executor {

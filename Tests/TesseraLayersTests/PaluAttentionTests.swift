@@ -29,7 +29,8 @@ internal import Testing
   }
 
   private func linear(_ weights: [Float], inputs: Int) throws -> DenseLinear {
-    try DenseLinear(weights.map { BFloat16($0) }.span, outputs: weights.count / inputs, inputs: inputs)
+    let rounded = weights.map { BFloat16($0) }
+    return try DenseLinear(rounded.span, outputs: weights.count / inputs, inputs: inputs)
   }
 
   private func dense() throws -> DenseAttention {

@@ -354,10 +354,12 @@ private struct Prefix: Sendable, CustomTestStringConvertible {
     Prefix(outputs: 16, outputBlocks: 2, inputs: 16, inputBlocks: 6), Prefix(outputs: 1, inputs: 1),
   ]
 
-  /// The whole product with the dropped inputs set to 0 and without the dropped outputs, in every bit.
+  /// The whole product with the dropped inputs set to 0 and without the dropped outputs: in every bit, unless a block of inputs ends
+  /// inside a group. Kernels may then scale both parts of the group by themselves, which rounds once more (Docs/Numerics.md).
   @Test(arguments: formats, prefixes)
   private func equalsTheWholeWithoutWhatIsDropped(format: WeightFormat, prefix: Prefix) throws {
     let (n, k) = (Self.n, Self.k)
+    let group = try #require(Code4Format(format)).group
     let executor = try Executor(threads: 1)
     let random = try RandomCodes(format, outputs: n, inputs: k)
     var generator = SeededGenerator(seed: 5)
@@ -378,6 +380,12 @@ private struct Prefix: Sendable, CustomTestStringConvertible {
       #expect(view.outputs == outputs.count)
       #expect(view.inputs == inputs.count)
       #expect(view.codes === whole.codes)
+      // |x| and |bias| <= 1. A sum has one rounding more for every part of a group.
+      let roundings = Float(max(group, 32) + k / group + prefix.inputBlocks + 22) * 0x1p-24
+      let dequantized = view.dequantized()
+      let magnitudes = (0..<outputs.count).map { row in
+        dequantized[row * inputs.count..<(row + 1) * inputs.count].reduce(0) { $0 + abs($1) }
+      }
       for rows in [1, 3, 17] {
         let x = (0..<rows * inputs.count).map { _ in Float.random(in: -1...1, using: &generator) }
         var spread = [Float](repeating: 0, count: rows * k)
@@ -388,7 +396,14 @@ private struct Prefix: Sendable, CustomTestStringConvertible {
           let expected = try multiply(executor, spread, rows, whole, variant)
           let got = try multiply(executor, x, rows, view, variant)
           let kept = (0..<rows).flatMap { row in outputs.map { expected[row * n + $0] } }
-          #expect(got.map(\.bitPattern) == kept.map(\.bitPattern), "\(variant), \(rows) rows")
+          if blockK.isMultiple(of: group) {
+            #expect(got.map(\.bitPattern) == kept.map(\.bitPattern), "\(variant), \(rows) rows")
+          } else {
+            let far = zip(got, kept).enumerated().filter { place, pair in
+              abs(pair.0 - pair.1) > 2 * roundings * (1 + magnitudes[place % outputs.count])
+            }
+            #expect(far.isEmpty, "\(variant), \(rows) rows")
+          }
         }
       }
     }
