@@ -6,22 +6,26 @@ internal import TesseraModels
 
 /// Which model, in which form, on how many threads.
 struct ModelOptions: ParsableArguments {
-  @Argument(help: "A folder with config.json and safetensors, or a GGUF file.")
+  @Argument(help: "A folder with config.json and safetensors, a GGUF file, or a packed model.")
   var model: String
 
   @Option(
-    help:
-      "How linear layers are stored: bf16, bitmap-bf16, bitmap-int8, or a 4-bit format such as razer-g128. The head stays bf16.")
-  var weights: String = WeightFormat.bf16.rawValue
+    help: ArgumentHelp(
+      "How linear layers are stored: bf16, bitmap-bf16, bitmap-int8, or a 4-bit format such as razer-g128. The head stays bf16. "
+        + "Default: bf16; a packed model's layers are as they are.", valueName: "format"))
+  var weights: String?
 
-  @Option(help: "The fraction of weights that bitmap formats set to zero, the smallest of each row.")
-  var sparsity: Double = 0.5
+  @Option(help: "The fraction of weights that bitmap formats set to zero, the smallest of each row. Default: 0.5.")
+  var sparsity: Double?
 
   @Option(help: "Rows of x for 4-bit layers: bf16, int16, int8. Default: what the format's kernels read first.")
   var activations: String?
 
-  @Option(help: "How caches store keys and values: \(KVFormat.allCases.map(\.rawValue).joined(separator: ", ")).")
-  var cache: String = KVFormat.bf16.rawValue
+  @Option(
+    help: ArgumentHelp(
+      "How caches store keys and values: \(KVFormat.allCases.map(\.rawValue).joined(separator: ", ")). "
+        + "Default: bf16, or what a packed model says.", valueName: "format"))
+  var cache: String?
 
   @Option(parsing: .unconditional, help: "Threads; 0 means one for each core that this process may use.")
   var threads = 0
@@ -32,37 +36,63 @@ struct ModelOptions: ParsableArguments {
   }
 
   func loadModel(on executor: Executor) throws(ProgramError) -> LlamaModel {
+    let cache = try cacheFormat()
+    if isPacked { return try loadPackedModel(cache) }
     let form = try layerForm()
-    guard let cache = KVFormat(rawValue: cache) else {
-      throw .usage("--cache \(cache): known are \(KVFormat.allCases.map(\.rawValue).joined(separator: ", "))")
-    }
     defer { Terminal.clearProgress() }
     return try attempt { () throws(ModelError) in
       let checkpoint = try LlamaCheckpoint(path: model)
-      return try LlamaModel(checkpoint, keys: cache, values: cache, on: executor) { matrix throws(ModelError) in
+      return try LlamaModel(
+        checkpoint, keys: cache ?? .bf16, values: cache ?? .bf16, on: executor
+      ) { matrix throws(ModelError) in
         Terminal.progress("loading \(matrix.place)")
         return try form.layer(of: matrix, on: executor)
       }
     }
   }
 
+  private func loadPackedModel(_ cache: KVFormat?) throws(ProgramError) -> LlamaModel {
+    guard weights == nil, sparsity == nil else {
+      throw .usage("--\(weights == nil ? "sparsity" : "weights"): the layers of a packed model are as they are")
+    }
+    let activations = try activations.map { name throws(ProgramError) in try activationType(name, ActivationType.allCases) }
+    return try attempt { () throws(ModelError) in
+      try PackedModel(path: model).model(keys: cache, values: cache, activations: activations)
+    }
+  }
+
+  private func cacheFormat() throws(ProgramError) -> KVFormat? {
+    guard let cache else { return nil }
+    guard let format = KVFormat(rawValue: cache) else {
+      throw .usage("--cache \(cache): known are \(KVFormat.allCases.map(\.rawValue).joined(separator: ", "))")
+    }
+    return format
+  }
+
+  private func activationType(_ name: String, _ known: [ActivationType]) throws(ProgramError) -> ActivationType {
+    guard let type = ActivationType(rawValue: name), known.contains(type) else {
+      throw .usage("--activations \(name): the kernels read \(known.map(\.rawValue).joined(separator: ", "))")
+    }
+    return type
+  }
+
+  /// For reports.
+  var weightsName: String { weights ?? (isPacked ? "packed" : WeightFormat.bf16.rawValue) }
+  var cacheName: String { cache ?? (isPacked ? "packed" : KVFormat.bf16.rawValue) }
+  private var isPacked: Bool { PackedFile.isPacked(model) }
+
   func loadTokenizer() throws(ProgramError) -> Tokenizer {
     try attempt { () throws(TokenizerError) in try Tokenizer(path: model) }
   }
 
   private func layerForm() throws(ProgramError) -> LayerForm {
-    guard let format = WeightFormat(rawValue: weights) else {
-      throw .usage("--weights \(weights): known are \(WeightFormat.allCases.map(\.rawValue).joined(separator: ", "))")
+    let name = weights ?? WeightFormat.bf16.rawValue
+    guard let format = WeightFormat(rawValue: name) else {
+      throw .usage("--weights \(name): known are \(WeightFormat.allCases.map(\.rawValue).joined(separator: ", "))")
     }
+    let sparsity = sparsity ?? 0.5
     guard (0...1).contains(sparsity) else { throw .usage("--sparsity \(sparsity): a fraction from 0 to 1") }
-    var type: ActivationType?
-    if let activations {
-      guard let known = ActivationType(rawValue: activations), format.activations.contains(known) else {
-        let known = format.activations.map(\.rawValue).joined(separator: ", ")
-        throw .usage("--activations \(activations): kernels for \(format) read \(known)")
-      }
-      type = known
-    }
+    let type = try activations.map { name throws(ProgramError) in try activationType(name, format.activations) }
     return LayerForm(format: format, sparsity: sparsity, activations: type)
   }
 }

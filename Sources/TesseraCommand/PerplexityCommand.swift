@@ -70,7 +70,7 @@ struct PerplexityCommand: ParsableCommand {
 
   private func print(_ result: Perplexity, model: LlamaModel, seconds: Double) throws(ProgramError) {
     let report = PerplexityReport(
-      model: options.model, weights: options.weights, cache: options.cache, file: file,
+      model: options.model, weights: options.weightsName, cache: options.cacheName, file: file,
       window: result.windowLength, windows: result.windows.count, predictions: result.predictionCount,
       negativeLogLikelihood: result.negativeLogLikelihood, perplexity: result.value,
       windowLikelihoods: result.windows, bytesPerToken: model.byteCountPerToken, seconds: seconds)

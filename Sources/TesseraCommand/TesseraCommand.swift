@@ -6,8 +6,8 @@ struct TesseraCommand: ParsableCommand {
     commandName: "tessera",
     abstract: "Runs language models on compressed layers.",
     discussion: """
-      A model is a folder in Hugging Face's form (config.json, tokenizer.json, safetensors) or a GGUF file, of the Llama family. \
-      Its layers can be compressed while it is loaded.
+      A model is a folder in Hugging Face's form (config.json, tokenizer.json, safetensors), a GGUF file, or a packed model, of \
+      the Llama family. The layers of the first two can be compressed while they are loaded.
 
       Exit codes: 0 all is well; 2 the machine, its memory or a file lacks what was asked for; 64 the arguments make no sense.
 

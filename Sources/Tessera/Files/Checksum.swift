@@ -7,6 +7,16 @@ enum Checksum {
     return ck_xxh64(start, bytes.count)
   }
 
+  /// - Throws: `checksumMismatch`, unless the bytes have the recorded checksum.
+  static func check(
+    _ bytes: UnsafeRawBufferPointer, of name: String, recorded: UInt64, file: String
+  ) throws(WeightFileError) {
+    let computed = xxh64(bytes)
+    guard computed == recorded else {
+      throw .checksumMismatch(file: file, tensor: name, expected: recorded, got: computed)
+    }
+  }
+
   static let digitCount = 16
 
   /// Sixteen lower-case hexadecimal digits.

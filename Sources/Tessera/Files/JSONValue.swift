@@ -64,14 +64,20 @@ extension JSONValue {
   /// - Throws: what `MappedFile` and `JSONReader` throw, `tooLarge`.
   package init(path: String, limit: Int) throws(WeightFileError) {
     let file = try MappedFile(path: path)
-    guard file.byteCount <= limit else {
-      throw WeightFileError.tooLarge(file: path, what: "the file", value: UInt64(file.byteCount), limit: UInt64(limit))
-    }
     self = try file.withBytes { (bytes) throws(WeightFileError) in
-      var reader = JSONReader(bytes, file: path)
-      let value = try reader.value()
-      try reader.end(allowing: .whiteSpace)
-      return value
+      try JSONValue(parsing: bytes, file: path, limit: limit)
     }
+  }
+
+  /// Reads JSON that is in memory, at most `limit` bytes.
+  /// - Throws: what `JSONReader` throws, `tooLarge`.
+  package init(parsing bytes: UnsafeRawBufferPointer, file: String, limit: Int) throws(WeightFileError) {
+    guard bytes.count <= limit else {
+      throw WeightFileError.tooLarge(file: file, what: "the file", value: UInt64(bytes.count), limit: UInt64(limit))
+    }
+    var reader = JSONReader(bytes, file: file)
+    let value = try reader.value()
+    try reader.end(allowing: .whiteSpace)
+    self = value
   }
 }

@@ -19,6 +19,9 @@ public struct PackedFile: Sendable {
   /// What errors call the file: the path that was opened.
   public let file: String
   private let indices: [String: Int]
+  private let prelude: PackedPrelude
+  /// By tensor and part, as the file has them.
+  private let recordedChecksums: [String: [String: UInt64]]
 
   /// The tensor of a name, or nil.
   public subscript(name: String) -> PackedTensor? { indices[name].map { tensors[$0] } }
@@ -28,6 +31,16 @@ public struct PackedFile: Sendable {
   public func tensor(named name: String) throws(WeightFileError) -> PackedTensor {
     guard let tensor = self[name] else { throw .missingTensor(file: file, tensor: name) }
     return tensor
+  }
+
+  /// Whether a file calls itself a packed one, whole or damaged; false for what cannot be opened.
+  public static func isPacked(_ path: String) -> Bool {
+    guard let file = try? MappedFile(path: path) else { return false }
+    return file.withBytes { bytes in
+      if bytes.count > 8, bytes[8...].starts(with: PackedPrelude.text) { return true }
+      let header = try? SafetensorsHeader(parsing: bytes, file: path)
+      return header?.metadata.keys.contains { $0.hasPrefix("tessera.") } ?? false
+    }
   }
 
   /// Maps the file and checks it. The mapping lives as long as any part of any of its tensors.
@@ -72,7 +85,23 @@ public struct PackedFile: Sendable {
     tensors = try loader.finish()
     self.metadata = metadata
     self.file = file
+    self.prelude = prelude
+    recordedChecksums = described.mapValues(\.checksums)
     indices = Dictionary(uniqueKeysWithValues: tensors.enumerated().map { ($1.name, $0) })
+  }
+
+  /// Compares the header's checksum: what a file that was opened by its structure may still be asked for.
+  /// - Throws: `checksumMismatch` for `__metadata__`.
+  public func verifyHeader() throws(WeightFileError) { try prelude.checkHeader() }
+
+  /// Compares the checksums of a tensor's parts, which reads all of it.
+  /// - Throws: `missingTensor`, `checksumMismatch` naming the part.
+  public func verify(_ name: String) throws(WeightFileError) {
+    let tensor = try tensor(named: name)
+    for (part, recorded) in (recordedChecksums[name] ?? [:]).sorted(by: { $0.key < $1.key }) {
+      guard let contents = tensor.parts[part] else { continue }
+      try Checksum.check(contents.bytes, of: "\(name).\(part)", recorded: recorded, file: file)
+    }
   }
 }
 
@@ -81,7 +110,7 @@ public struct PackedFile: Sendable {
 ///     {"__metadata__":{"tessera.version":"1","tessera.checksum":"0123456789abcdef"
 ///
 /// The checksum is XXH64 of the header's bytes with these sixteen digits written as zeros.
-struct PackedPrelude {
+struct PackedPrelude: Sendable {
   static let version = "1"
   static let versionKey = "tessera.version"
   static let checksumKey = "tessera.checksum"
@@ -115,6 +144,7 @@ struct PackedPrelude {
 
   /// Rule P4.
   func checkHeader() throws(WeightFileError) {
+    defer { withExtendedLifetime(contents) {} }
     let computed = PackedPrelude.checksum(ofHeader: Array(contents.bytes[8..<header.dataOffset]))
     guard computed == recordedChecksum else {
       throw WeightFileError.checksumMismatch(file: file, tensor: "__metadata__", expected: recordedChecksum ?? 0, got: computed)
@@ -200,10 +230,7 @@ private struct PackedLoader {
       throw WeightFileError.wrongMetadata(file: file, key: "checksums", detail: "there is none for '\(tensor.name)'")
     }
     guard verification == .checksums else { return }
-    let computed = Checksum.xxh64(bytes(of: tensor))
-    guard computed == recorded else {
-      throw WeightFileError.checksumMismatch(file: file, tensor: tensor.name, expected: recorded, got: computed)
-    }
+    try Checksum.check(bytes(of: tensor), of: tensor.name, recorded: recorded, file: file)
   }
 
   private func bytes(of tensor: SafetensorsHeader.Tensor) -> UnsafeRawBufferPointer {

@@ -8,12 +8,14 @@ public enum PackedFormat: Sendable, Hashable, CaseIterable, RawRepresentable {
   case plainBF16
   /// Row-major Float, not packed: norms.
   case plainF32
+  /// Bytes: the small files that belong to a model.
+  case plainU8
 
   public static let bf16 = PackedFormat.weights(.bf16)
   public static let bitmapBF16 = PackedFormat.weights(.bitmapBF16)
   public static let bitmapInt8 = PackedFormat.weights(.bitmapInt8)
 
-  public static var allCases: [PackedFormat] { WeightFormat.allCases.map { .weights($0) } + [.plainBF16, .plainF32] }
+  public static var allCases: [PackedFormat] { WeightFormat.allCases.map { .weights($0) } + [.plainBF16, .plainF32, .plainU8] }
 
   public init?(rawValue: String) {
     guard let format = PackedFormat.allCases.first(where: { $0.rawValue == rawValue }) else { return nil }
@@ -25,6 +27,7 @@ public enum PackedFormat: Sendable, Hashable, CaseIterable, RawRepresentable {
     case .weights(let format): format.rawValue
     case .plainBF16: "plain-bf16"
     case .plainF32: "plain-f32"
+    case .plainU8: "plain-u8"
     }
   }
 
@@ -63,7 +66,7 @@ extension PackedFormat {
       let required = requiredParts(rows: rows, columns: columns, elements: elements, nonZeroCount: nonZeroCount),
       let bias = PackedPart("bias", .f32, count: rows, isOptional: true)
     else { return nil }
-    return required + [bias]
+    return self == .plainU8 ? required : required + [bias]
   }
 
   private func requiredParts(rows: Int, columns: Int, elements: Int, nonZeroCount: Int) -> [PackedPart]? {
@@ -84,6 +87,8 @@ extension PackedFormat {
       parts = [PackedPart("values", .bf16, count: elements)]
     case .plainF32:
       parts = [PackedPart("values", .f32, count: elements)]
+    case .plainU8:
+      parts = [PackedPart("values", .u8, count: elements)]
     }
     let sized = parts.compactMap(\.self)
     return sized.count == parts.count ? sized : nil

@@ -99,14 +99,14 @@ extension PackedTensor {
     }
   }
 
-  fileprivate func checkFormat(isOneOf formats: [PackedFormat]) throws(WeightFileError) {
+  func checkFormat(isOneOf formats: [PackedFormat]) throws(WeightFileError) {
     guard formats.contains(format) else {
       throw .unsupportedType(
         file: originPath, tensor: name, type: format.rawValue, supported: formats.map(\.rawValue).joined(separator: ", "))
     }
   }
 
-  fileprivate func part(_ part: String) throws(WeightFileError) -> MemoryRegion {
+  func part(_ part: String) throws(WeightFileError) -> MemoryRegion {
     guard let region = parts[part] else { throw .missingTensor(file: originPath, tensor: "\(name).\(part)") }
     return region
   }

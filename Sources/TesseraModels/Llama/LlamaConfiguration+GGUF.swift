@@ -26,7 +26,9 @@ extension LlamaConfiguration {
     let context = try keys.size("\(name).context_length")
     contextLength = min(context, try keys.optionalSize("\(name).attention.sliding_window") ?? context)
     normEpsilon = Float(try keys.positive("\(name).attention.layer_norm_rms_epsilon"))
-    rotary = try LlamaConfiguration.rotary(keys, prefix: name, dimension: dimension.value)
+    let rotation = try LlamaConfiguration.rotation(keys, prefix: name, dimension: dimension.value)
+    rotary = try rotation.embedding()
+    (rotaryBase, rotaryScaling) = (rotation.base, rotation.scaling)
     vocabularySize = try LlamaConfiguration.vocabularySize(file, keys, prefix: name)
     tiesHead = !file.names.contains("output.weight")
     let present = Set(file.names)
@@ -56,7 +58,7 @@ extension LlamaConfiguration {
     return tokens
   }
 
-  private static func rotary(_ keys: ConfigurationKeys, prefix: String, dimension: Int) throws(ModelError) -> RotaryEmbedding {
+  private static func rotation(_ keys: ConfigurationKeys, prefix: String, dimension: Int) throws(ModelError) -> Rotation {
     let rotatedKey = "\(prefix).rope.dimension_count"
     let rotated = try keys.optionalSize(rotatedKey) ?? dimension
     // The rows of whole heads were permuted for a rotation of all of them.
@@ -71,9 +73,7 @@ extension LlamaConfiguration {
     case "linear": scaling = .linear(factor: try keys.positive("\(prefix).rope.scaling.factor"))
     case let type: throw keys.unsupported(typeKey, "'\(type)'", supported: "none, linear")
     }
-    return try operating { () throws(TesseraError) in
-      try RotaryEmbedding(rotated: rotated, theta: theta, scaling: scaling)
-    }
+    return Rotation(rotated: rotated, base: theta, scaling: scaling)
   }
 }
 

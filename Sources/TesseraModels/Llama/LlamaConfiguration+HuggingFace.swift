@@ -3,6 +3,15 @@ internal import Tessera
 extension LlamaConfiguration {
   private static let largestFile = 1 << 20
 
+  /// Reads the `config.json` among a model's files, as `init(configFile:)` does.
+  public init(_ files: ModelFiles) throws(ModelError) {
+    let json = try readingModelFile { () throws(WeightFileError) in
+      _ = try files.required(.configuration)
+      return try files.json(.configuration, limit: LlamaConfiguration.largestFile) ?? .null
+    }
+    try self.init(huggingFace: json, file: files.path(of: .configuration))
+  }
+
   /// Reads a `config.json`.
   ///
   /// What Hugging Face's own classes assume where a key is absent is assumed here, but for sizes, which must be there.
@@ -33,7 +42,9 @@ extension LlamaConfiguration {
     vocabularySize = try keys.size("vocab_size")
     contextLength = try LlamaConfiguration.contextLength(architecture, keys)
     normEpsilon = Float(try keys.positive("rms_norm_eps"))
-    rotary = try LlamaConfiguration.rotary(json, keys, dimension: dimension.value)
+    let rotation = try LlamaConfiguration.rotation(json, keys, dimension: dimension.value)
+    rotary = try rotation.embedding()
+    (rotaryBase, rotaryScaling) = (rotation.base, rotation.scaling)
     tiesHead = try keys.optionalBool("tie_word_embeddings") ?? false
     biases = try LlamaConfiguration.biases(architecture, keys)
   }
@@ -86,9 +97,9 @@ extension LlamaConfiguration {
 
 extension LlamaConfiguration {
   /// Older files have `rope_theta` and `rope_scaling`, newer ones both in `rope_parameters`.
-  private static func rotary(
+  private static func rotation(
     _ json: JSONValue, _ keys: ConfigurationKeys, dimension: Int
-  ) throws(ModelError) -> RotaryEmbedding {
+  ) throws(ModelError) -> Rotation {
     let group = json["rope_parameters"] == nil ? "rope_scaling" : "rope_parameters"
     let nested = json[group]
     let inner = ConfigurationKeys(file: keys.file) { key in
@@ -103,10 +114,7 @@ extension LlamaConfiguration {
     guard share <= 1, rotated > 0, rotated % 2 == 0 else {
       throw keys.invalid("partial_rotary_factor", .number(share), expected: "at most 1, of \(dimension) elements an even number")
     }
-    let scaling = nested == nil ? nil : try scaling(inner, group: group)
-    return try operating { () throws(TesseraError) in
-      try RotaryEmbedding(rotated: rotated, theta: theta, scaling: scaling)
-    }
+    return Rotation(rotated: rotated, base: theta, scaling: nested == nil ? nil : try scaling(inner, group: group))
   }
 
   private static func scaling(_ keys: ConfigurationKeys, group: String) throws(ModelError) -> RotaryEmbedding.Scaling? {

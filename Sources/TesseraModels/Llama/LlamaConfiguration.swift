@@ -28,6 +28,10 @@ public struct LlamaConfiguration: Sendable, Hashable {
   public let normEpsilon: Float
   /// How queries and keys turn with the position. Rows are in the order of Hugging Face, whatever the file's.
   public let rotary: RotaryEmbedding
+  /// What the frequencies of `rotary` are powers of.
+  public let rotaryBase: Double
+  /// How they were stretched; nil where they were not.
+  public let rotaryScaling: RotaryEmbedding.Scaling?
   /// Whether the head is the embedding matrix.
   public let tiesHead: Bool
   /// The projections that have a bias.
@@ -70,6 +74,20 @@ public struct LlamaConfiguration: Sendable, Hashable {
 }
 
 extension LlamaConfiguration {
+  /// Rotation as files describe it.
+  struct Rotation {
+    /// Elements of a head that turn.
+    let rotated: Int
+    let base: Double
+    let scaling: RotaryEmbedding.Scaling?
+
+    func embedding() throws(ModelError) -> RotaryEmbedding {
+      try operating { () throws(TesseraError) in
+        try RotaryEmbedding(rotated: rotated, theta: base, scaling: scaling)
+      }
+    }
+  }
+
   /// Heads from counts that a file gives under these keys.
   static func attention(
     _ keys: ConfigurationKeys, queryHeads: (key: String, value: Int), keyValueHeads: (key: String, value: Int),

@@ -16,14 +16,19 @@ extension LlamaModel {
   /// Makes a linear layer of a matrix, in whatever form.
   public typealias LinearMaker = (LlamaMatrix) throws(ModelError) -> any LinearLayer
 
-  /// Loads a model from a folder in Hugging Face's form or from a GGUF file, with all layers dense.
+  /// Loads a model from a folder in Hugging Face's form or from a GGUF file, with all layers dense; or from a packed model, with
+  /// its layers as they are, in place.
   ///
   /// ```swift
   /// let model = try LlamaModel(path: "models/docs-28m", on: executor)
   /// ```
   /// - Throws: what is wrong with the files, naming the key or the tensor; `ModelError.operation` when memory runs out.
   public init(path: String, on executor: Executor) throws(ModelError) {
-    try self.init(LlamaCheckpoint(path: path), on: executor)
+    if PackedFile.isPacked(path) {
+      self = try PackedModel(path: path).model()
+    } else {
+      try self.init(LlamaCheckpoint(path: path), on: executor)
+    }
   }
 
   /// Loads a checkpoint, one matrix after the other: beside the model itself there is never more than one in memory.

@@ -6,6 +6,8 @@ public import Tessera
 public enum ModelError: Error, Sendable, Equatable {
   /// A file of the model cannot be read.
   case file(WeightFileError)
+  /// The tokenizer that belongs to the model cannot be read.
+  case tokenizer(TokenizerError)
   /// The configuration lacks a key.
   case missingKey(file: String, key: String)
   /// The value of a key is of the wrong type or out of range.
@@ -33,6 +35,8 @@ extension ModelError: CustomStringConvertible {
   public var description: String {
     switch self {
     case .file(let error):
+      "\(error)"
+    case .tokenizer(let error):
       "\(error)"
     case .missingKey(let file, let key):
       "\(file): '\(key)' is missing"

@@ -50,6 +50,14 @@ public struct TokenEmbedding: Sendable {
     }
   }
 
+  /// The rows as a tensor of a packed model; nil where they are the head's.
+  func packedTensor(named name: String) throws(ModelError) -> PackedTensor? {
+    guard case .rows(let region) = storage else { return nil }
+    return PackedTensor(
+      name: name, format: .plainBF16, rows: vocabularySize, columns: width, nonZeroCount: vocabularySize * width,
+      parts: ["values": region])
+  }
+
   /// Copies the vector of a token to elements `place` ..< `place + width` of a target.
   /// - Precondition: the token lies in 0..<`vocabularySize`, the elements in the target.
   func copyVector(of token: Int, into target: inout MutableSpan<Float>, at place: Int) {

@@ -40,4 +40,30 @@ extension PreTokenizer {
     #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"# + numbers
       + #"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
   }
+
+  /// What `init` reads as this pre-tokenizer.
+  var json: JSONValue {
+    let bytes = PreTokenizer.step("ByteLevel", [("add_prefix_space", .bool(false)), ("use_regex", .bool(true))])
+    switch self {
+    case .gpt2: return bytes
+    case .smollm: return PreTokenizer.sequence(PreTokenizer.step("Digits", [("individual_digits", .bool(true))]), bytes)
+    case .llama3, .qwen2:
+      let pattern = PreTokenizer.patterns.first { $0.preTokenizer == self }?.pattern ?? ""
+      let split = PreTokenizer.step(
+        "Split",
+        [
+          ("pattern", .object([("Regex", .string(pattern))])), ("behavior", .string("Isolated")), ("invert", .bool(false)),
+        ])
+      return PreTokenizer.sequence(
+        split, PreTokenizer.step("ByteLevel", [("add_prefix_space", .bool(false)), ("use_regex", .bool(false))]))
+    }
+  }
+
+  private static func step(_ type: String, _ members: [(name: String, value: JSONValue)]) -> JSONValue {
+    .object([("type", .string(type))] + members)
+  }
+
+  private static func sequence(_ steps: JSONValue...) -> JSONValue {
+    step("Sequence", [("pretokenizers", .array(steps))])
+  }
 }

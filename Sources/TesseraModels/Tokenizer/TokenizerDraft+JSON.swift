@@ -73,21 +73,17 @@ extension TokenizerDraft {
   }
 
   /// What the files beside `tokenizer.json` say, each of which may be absent.
-  mutating func readSettings(ofFolder folder: String) throws(WeightFileError) {
+  mutating func readSettings(_ files: ModelFiles) throws(WeightFileError) {
     let limit = 16_000_000
-    for name in ["config.json", "generation_config.json"] {
-      guard let json = try ifPresent({ () throws(WeightFileError) in try JSONValue(path: "\(folder)/\(name)", limit: limit) })
-      else { continue }
+    for name in [ModelFiles.Name.configuration, .generation] {
+      guard let json = try files.json(name, limit: limit) else { continue }
       beginOfText = beginOfText ?? json["bos_token_id"]?.integer
       stopIDs.formUnion((json["eos_token_id"]?.array ?? [json["eos_token_id"] ?? .null]).compactMap(\.integer))
     }
-    if let json = try ifPresent({ () throws(WeightFileError) in
-      try JSONValue(path: "\(folder)/tokenizer_config.json", limit: limit)
-    }) {
-      readTokenizerConfiguration(json)
-    }
-    if let file = try ifPresent({ () throws(WeightFileError) in try MappedFile(path: "\(folder)/chat_template.jinja") }) {
-      chatTemplate = file.withBytes { String(decoding: $0, as: UTF8.self) }
+    if let json = try files.json(.tokenizerConfiguration, limit: limit) { readTokenizerConfiguration(json) }
+    if let template = files[.chatTemplate] {
+      chatTemplate = String(decoding: template.bytes, as: UTF8.self)
+      withExtendedLifetime(template) {}
     }
   }
 

@@ -21,14 +21,14 @@ struct TokenizerJSON {
 
   init(path: String) throws(WeightFileError) {
     let file = try MappedFile(path: path)
-    guard file.byteCount <= TokenizerJSON.maximumByteCount else {
-      throw WeightFileError.tooLarge(
-        file: path, what: "the file", value: UInt64(file.byteCount), limit: UInt64(TokenizerJSON.maximumByteCount))
-    }
     self = try file.withBytes { (bytes) throws(WeightFileError) in try TokenizerJSON(parsing: bytes, file: path) }
   }
 
   init(parsing bytes: UnsafeRawBufferPointer, file: String) throws(WeightFileError) {
+    guard bytes.count <= TokenizerJSON.maximumByteCount else {
+      throw WeightFileError.tooLarge(
+        file: file, what: "the file", value: UInt64(bytes.count), limit: UInt64(TokenizerJSON.maximumByteCount))
+    }
     var reader = JSONReader(bytes, file: file)
     try reader.object { (reader, name) throws(WeightFileError) in
       switch name {
