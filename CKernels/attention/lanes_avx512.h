@@ -23,6 +23,30 @@ CK_INLINE __m512 ck_sums16_avx512(const __m512 v[16]) {
     return ck_add_quarters_avx512(ck_add_quarters_avx512(quads[0], quads[1]), ck_add_quarters_avx512(quads[2], quads[3]));
 }
 
+// The same of integers, which wrap.
+CK_INLINE __m512i ck_integer_sums16_avx512(const __m512i v[16]) {
+    __m512i sums[16];
+    CK_UNROLL
+    for (int i = 0; i < 16; i++) sums[i] = v[i];
+    CK_UNROLL
+    for (int step = 0; step < 4; step++) CK_UNROLL
+    for (int i = 0; i < 8 >> step; i++) {
+        const __m512 a = _mm512_castsi512_ps(sums[2 * i]), b = _mm512_castsi512_ps(sums[2 * i + 1]);
+        const __m512d x = _mm512_castps_pd(a), y = _mm512_castps_pd(b);
+        __m512 low, high;
+        switch (step) {
+        case 0: low = _mm512_unpacklo_ps(a, b), high = _mm512_unpackhi_ps(a, b); break;
+        case 1:
+            low = _mm512_castpd_ps(_mm512_unpacklo_pd(x, y));
+            high = _mm512_castpd_ps(_mm512_unpackhi_pd(x, y));
+            break;
+        default: low = _mm512_shuffle_f32x4(a, b, 0x88), high = _mm512_shuffle_f32x4(a, b, 0xDD); break;
+        }
+        sums[i] = _mm512_add_epi32(_mm512_castps_si512(low), _mm512_castps_si512(high));
+    }
+    return sums[0];
+}
+
 // Unpacking two rows of 32 bf16 leaves pairs of channels 0-3, 8-11, 16-19, 24-27 in its low form and 4-7, 12-15, ... in its high
 // form. Stores the sums of both, `count` floats (1...32), in order.
 CK_INLINE void ck_store_unpacked_avx512(float *target, size_t count, __m512 low, __m512 high) {

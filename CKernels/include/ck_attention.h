@@ -9,7 +9,8 @@
 // and the chunks' (max, sum, y) are folded in the order of tokens by ck_attention_fold. Where chunks begin depends on positions
 // alone, so neither the number of threads nor the other rows change a bit of a row.
 //
-// Keys and values may be stored in different types: each type has its own kernels, and any pair goes together.
+// Keys and values may be stored in different types: each type has its own kernels, and any pair goes together. What a kernel
+// makes of q and of p before it multiplies, bf16 or 16-bit integers, is its own affair; Docs/Numerics.md has it.
 #pragma once
 #include "ck.h"
 

@@ -27,6 +27,8 @@ typedef uint64_t __mmask64;
 // A vector seen as lanes.
 typedef int32_t ck_i32x16 __attribute__((vector_size(64)));
 typedef uint32_t ck_u32x16 __attribute__((vector_size(64)));
+typedef int8_t ck_i8x32 __attribute__((vector_size(32)));
+typedef int16_t ck_i16x32 __attribute__((vector_size(64)));
 typedef uint16_t ck_u16x16 __attribute__((vector_size(32)));
 typedef uint16_t ck_u16x32 __attribute__((vector_size(64)));
 typedef uint8_t ck_u8x16 __attribute__((vector_size(16)));
@@ -154,6 +156,7 @@ CK_MODEL __m256i _mm256_and_si256(__m256i a, __m256i b) { return a & b; }
 CK_MODEL __m256i _mm256_slli_epi16(__m256i a, unsigned count) {
     return count > 15 ? (__m256i){0} : (__m256i)((ck_u16x16)a << (uint16_t)count);
 }
+CK_MODEL __m512i _mm512_cvtepi8_epi16(__m256i a) { return (__m512i) __builtin_convertvector((ck_i8x32)a, ck_i16x32); }
 CK_MODEL __m256i _mm256_cvtepu8_epi16(__m128i a) { return (__m256i) __builtin_convertvector((ck_u8x16)a, ck_u16x16); }
 // Bit 4 a + 2 b + c of `truth` for every bit.
 CK_MODEL __m512i _mm512_ternarylogic_epi32(__m512i a, __m512i b, __m512i c, int truth) {
@@ -229,6 +232,13 @@ CK_MODEL __m512i ck_model_unpack16(__m512i a, __m512i b, unsigned upper) {
 }
 CK_MODEL __m512i _mm512_unpacklo_epi16(__m512i a, __m512i b) { return ck_model_unpack16(a, b, 0); }
 CK_MODEL __m512i _mm512_unpackhi_epi16(__m512i a, __m512i b) { return ck_model_unpack16(a, b, 1); }
+CK_MODEL __m512i ck_model_unpack8(__m512i a, __m512i b, unsigned upper) {
+    ck_u8x64 lanes;
+    for (unsigned i = 0; i < 64; i++) lanes[i] = ((ck_u8x64)(i % 2 ? b : a))[(i & ~15u) + upper * 8 + i % 16 / 2];
+    return (__m512i)lanes;
+}
+CK_MODEL __m512i _mm512_unpacklo_epi8(__m512i a, __m512i b) { return ck_model_unpack8(a, b, 0); }
+CK_MODEL __m512i _mm512_unpackhi_epi8(__m512i a, __m512i b) { return ck_model_unpack8(a, b, 1); }
 CK_MODEL __m512 ck_model_unpack32(__m512 a, __m512 b, unsigned upper) {
     __m512 lanes;
     for (unsigned i = 0; i < 16; i++) lanes[i] = (i % 2 ? b : a)[(i & ~3u) + upper * 2 + i % 4 / 2];
@@ -295,6 +305,10 @@ CK_MODEL __m512i _mm512_maskz_expand_epi8(__mmask64 mask, __m512i a) {
 
 CK_MODEL __m512 _mm512_dpbf16_ps(__m512 sum, __m512bh a, __m512bh b) {
     ck_vector_model_dot_bf16((float *)&sum, (const uint16_t *)&a, (const uint16_t *)&b);
+    return sum;
+}
+CK_MODEL __m512i _mm512_dpwssd_epi32(__m512i sum, __m512i a, __m512i b) {
+    ck_vector_model_dot_s16((uint32_t *)&sum, (const int16_t *)&a, (const int16_t *)&b);
     return sum;
 }
 CK_MODEL __m512i _mm512_dpbusd_epi32(__m512i sum, __m512i a, __m512i b) {

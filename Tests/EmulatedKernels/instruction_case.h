@@ -11,9 +11,11 @@ void ck_model_tdpbf16ps(instruction_case *);
 void ck_model_tdpbssd(instruction_case *);
 void ck_model_vdpbf16ps(instruction_case *);
 void ck_model_vpdpbusd(instruction_case *);
+void ck_model_vpdpwssd(instruction_case *);
 
 // Only where the processor has the instruction.
 void ck_hardware_tdpbf16ps(instruction_case *);
 void ck_hardware_tdpbssd(instruction_case *);
 void ck_hardware_vdpbf16ps(instruction_case *);
 void ck_hardware_vpdpbusd(instruction_case *);
+void ck_hardware_vpdpwssd(instruction_case *);

@@ -38,6 +38,11 @@ void CK_RUN(vdpbf16ps)(instruction_case *x) {
 CK_ISA_END
 
 CK_ISA_BEGIN(avx512vnni)
+void CK_RUN(vpdpwssd)(instruction_case *x) {
+    const __m512i a = _mm512_load_si512(x->a), b = _mm512_load_si512(x->b);
+    _mm512_store_si512(x->c, _mm512_dpwssd_epi32(_mm512_load_si512(x->c), a, b));
+}
+
 void CK_RUN(vpdpbusd)(instruction_case *x) {
     const __m512i a = _mm512_load_si512(x->a), b = _mm512_load_si512(x->b);
     _mm512_store_si512(x->c, _mm512_dpbusd_epi32(_mm512_load_si512(x->c), a, b));

@@ -126,6 +126,7 @@ static const struct {
     {"tdpbssd", CK_NEEDS(amxint8), 0, ck_model_tdpbssd, CK_HARDWARE(tdpbssd)},
     {"vdpbf16ps", CK_NEEDS(avx512bf16), 1, ck_model_vdpbf16ps, CK_HARDWARE(vdpbf16ps)},
     {"vpdpbusd", CK_NEEDS(avx512vnni), 0, ck_model_vpdpbusd, CK_HARDWARE(vpdpbusd)},
+    {"vpdpwssd", CK_NEEDS(avx512vnni), 0, ck_model_vpdpwssd, CK_HARDWARE(vpdpwssd)},
 };
 
 ck_model_comparison ck_model_compare(size_t instruction, uint64_t seed, uint64_t rounds, ck_isa present) {

@@ -66,6 +66,10 @@ void ck_vector_model_dot_bf16(float sum[16], const uint16_t a[32], const uint16_
     }
 }
 
+void ck_vector_model_dot_s16(uint32_t sum[16], const int16_t a[32], const int16_t b[32]) {
+    for (int i = 0; i < 32; i++) sum[i / 2] += (uint32_t)(a[i] * b[i]);
+}
+
 void ck_vector_model_dot_u8_s8(uint32_t sum[16], const uint8_t a[64], const int8_t b[64]) {
     for (int i = 0; i < 64; i++) sum[i / 4] += (uint32_t)(a[i] * b[i]);
 }

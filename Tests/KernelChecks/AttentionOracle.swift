@@ -18,19 +18,19 @@ extension Oracle {
     let isKeys = kernel.step == .keys
     let terms = isKeys ? dimension : tokens
     let count = isKeys ? tokens : dimension
-    var left = operands.elements.left
-    if Oracle.roundsToBFloat16(kernel) { left = left.map { Float(BFloat16($0)) } }
-    let right = isKeys ? operands.held : Oracle.transposed(operands.held, rows: tokens)
+    let met = Oracle.operands(operands, kernel)
+    let right = isKeys ? met.right : Oracle.transposed(met.right, rows: tokens)
     var exact = [Double](repeating: 0, count: rows * count)
     var magnitude = exact
-    ck_check_dot(left, right, rows, count, terms, &exact, &magnitude)
+    ck_check_dot_f64(met.left, right, rows, count, terms, &exact, &magnitude)
 
-    // Rows of whole numbers that are held as they were written have exact sums.
-    let isExact = [.integers, .extremes].contains(attentionCase.elements) && operands.held == operands.elements.stored
-    let d = Double(Oracle.attentionRoundings(isaTag: kernel.isaTag, terms: terms))
+    // Rows of whole numbers that are held as they were written have exact sums, where the kernel takes them as they are.
+    let isExact =
+      [.integers, .extremes].contains(attentionCase.elements) && operands.held == operands.elements.stored && !met.hasSteps
+    let d = Double(Oracle.attentionRoundings(kernel, terms: terms))
     let worst = isExact ? 0 : d * Oracle.roundoff / (1 - d * Oracle.roundoff)
     let likely = min(worst, 4 * d.squareRoot() * Oracle.roundoff)
-    let leftSum = Oracle.sums(of: left, rows: rows)
+    let leftSum = Oracle.sums(of: met.left.map { Float($0) }, rows: rows)
     let rightSum = Oracle.sums(of: right, rows: count)
     let flushed = magnitude.indices.map { at in
       isExact ? 0 : 0x1p-126 * (Double(terms) + leftSum[at / count] + rightSum[at % count])
@@ -41,16 +41,53 @@ extension Oracle {
       measuresRounding: attentionCase.elements != .denormals)
   }
 
-  /// Kernels whose multiplications take bf16 round queries and probabilities first.
-  private static func roundsToBFloat16(_ kernel: AttentionKernel) -> Bool {
-    ["avx512bf16", "amxbf16"].contains(kernel.isaTag)
+  /// The two operands as the kernel multiplies them.
+  private struct Operands {
+    let left: [Double]
+    let right: [Float]
+    /// Whether `left` is integers of steps.
+    var hasSteps = false
+  }
+
+  private static func operands(_ operands: AttentionOperands, _ kernel: AttentionKernel) -> Operands {
+    let (left, held) = (operands.elements.left, operands.held)
+    if ["avx512bf16", "amxbf16"].contains(kernel.isaTag) {
+      return Operands(left: left.map { Double(Float(BFloat16($0))) }, right: held)
+    }
+    guard kernel.format == .int8, kernel.isaTag != "scalar" else { return Operands(left: left.map { Double($0) }, right: held) }
+    let attentionCase = operands.attentionCase
+    if kernel.step == .keys {
+      return Operands(left: left.chunks(of: attentionCase.dimension).flatMap(steps), right: held, hasSteps: true)
+    }
+    // p times the scale of its token, in steps of each part.
+    let tokens = operands.elements.stored.chunks(of: attentionCase.dimension).map(quantized)
+    let weights = left.chunks(of: attentionCase.tokens).flatMap { row in
+      zip(row, tokens).map { $0.0 * $0.1.scale }.chunks(of: Int(CK_KV_TOKENS)).flatMap(steps)
+    }
+    return Operands(left: weights, right: tokens.flatMap { $0.codes.map { Float($0) } }, hasSteps: true)
+  }
+
+  /// A row as int16 of one step.
+  private static func steps(_ row: [Float]) -> [Double] {
+    var high = [Int8](repeating: 0, count: row.count)
+    var low = high
+    let step = Double(ck_x_quantize16_f32(row, row.count, row.count, &high, &low))
+    return zip(high, low).map { step * Double(256 * Int($0.0) + Int($0.1)) }
+  }
+
+  /// A row as an int8 cache holds it.
+  private static func quantized(_ row: [Float]) -> (scale: Float, codes: [Int8]) {
+    var codes = [Int8](repeating: 0, count: row.count)
+    let scale = ck_x_quantize_f32(row, row.count, row.count, &codes)
+    return (scale, codes)
   }
 
   /// The largest number of roundings that a product passes through. What the cache holds is itself read with one.
-  private static func attentionRoundings(isaTag: String, terms: Int) -> Int {
-    switch isaTag {
-    case "scalar": 3
-    case "amxbf16": (terms + 31) / 32 + 19
+  private static func attentionRoundings(_ kernel: AttentionKernel, terms: Int) -> Int {
+    switch (kernel.format, kernel.isaTag) {
+    case (_, "scalar"): 3
+    case (.int8, _): kernel.step == .keys ? (terms + 511) / 512 + 4 : (terms + 63) / 64 + 2
+    case (_, "amxbf16"): (terms + 31) / 32 + 19
     default: (terms + 63) / 64 * 64 + 3  // any order of additions
     }
   }
@@ -118,5 +155,12 @@ struct SoftmaxOracle {
     guard error <= allowed else { return "\(p) instead of \(exact): the error \(error) exceeds the bound, \(allowed)" }
     if allowed > 0, exact > 0x1p-100 { worst.add(Oracle.Shares(hard: error / allowed, alarm: error / allowed)) }
     return nil
+  }
+}
+
+extension Array {
+  /// Pieces of `count` elements, the last one shorter where they do not divide.
+  fileprivate func chunks(of count: Int) -> [[Element]] {
+    stride(from: 0, to: self.count, by: count).map { Array(self[$0..<Swift.min($0 + count, self.count)]) }
   }
 }

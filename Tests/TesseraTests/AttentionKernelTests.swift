@@ -91,11 +91,11 @@ struct CheckedAttentionKernel: Sendable, CustomTestStringConvertible {
       ) -> Void
 
     static func keys(
-      _ name: StaticString, _ expectedReason: String, scratch: @escaping @convention(c) (Int, Int) -> Int = { _, _ in 0 },
-      _ run: Keys
+      _ name: StaticString, _ expectedReason: String, type: ck_kv_type = .CK_KV_BF16,
+      scratch: @escaping @convention(c) (Int, Int) -> Int = { _, _ in 0 }, _ run: Keys
     ) -> BrokenKernel {
       let variant = ck_attention_keys_variant(
-        name: symbol(name), type: .CK_KV_BF16, isa: 0, min_rows: 1, scratch_bytes: scratch, run: run)
+        name: symbol(name), type: type, isa: 0, min_rows: 1, scratch_bytes: scratch, run: run)
       return BrokenKernel(expectedReason: expectedReason, kernel: AttentionKernel(variant))
     }
 
@@ -157,6 +157,24 @@ struct CheckedAttentionKernel: Sendable, CustomTestStringConvertible {
         if keys.pointee.tokens % 2 == 1 { scores[0] = scores[0].nextUp }
       },
       .keys("wants_odd_scratch_scalar", "no multiple of 64", scratch: { _, _ in 65 }) { _, _, _, _, _ in },
+      .keys("keeps_queries_as_they_are_avx2", "the error", type: .CK_KV_INT8) { keys, queries, scores, stride, _ in
+        scalarKeys(keys, queries, scores, stride, type: .CK_KV_INT8)
+      },
+      .keys("forgets_a_scale_scalar", "the error", type: .CK_KV_INT8) { keys, queries, scores, stride, _ in
+        scalarKeys(keys, queries, scores, stride, type: .CK_KV_INT8)
+        for row in 0..<queries.pointee.rows { scores[row * stride] *= 1.25 }
+      },
+      .values("rounds_weights_by_the_chunk_avx2", "the error") { values, rows, p, pStride, y, yStride, _ in
+        let tokens = values.pointee.tokens
+        let rounded = (0..<rows).flatMap { row -> [Float] in
+          let own = (0..<pStride).map { $0 < tokens ? p[row * pStride + $0] : 0 }
+          let step = (own.max() ?? 0) / 32639
+          return own.map { step > 0 ? ($0 / step).rounded() * step : $0 }
+        }
+        rounded.withUnsafeBufferPointer { rounded in
+          if let base = rounded.baseAddress { scalarValues(values, rows, base, pStride, y, yStride) }
+        }
+      },
       .values("reads_later_tokens_scalar", "nan") { values, rows, p, pStride, y, yStride, _ in
         var longer = values.pointee
         longer.tokens = (longer.tokens + 63) / 64 * 64
@@ -210,11 +228,11 @@ struct CheckedAttentionKernel: Sendable, CustomTestStringConvertible {
 
 private func scalarKeys(
   _ keys: UnsafePointer<ck_kv_span>, _ queries: UnsafePointer<ck_attention_queries>, _ scores: UnsafeMutablePointer<Float>,
-  _ stride: Int
+  _ stride: Int, type: ck_kv_type = .CK_KV_BF16
 ) {
   var count = 0
   let variants = UnsafeBufferPointer(start: ck_attention_keys_variants(&count), count: count)
-  variants.first { $0.isa == 0 && $0.type == .CK_KV_BF16 }?.run(keys, queries, scores, stride, nil)
+  variants.first { $0.isa == 0 && $0.type == type }?.run(keys, queries, scores, stride, nil)
 }
 
 private func scalarValues(

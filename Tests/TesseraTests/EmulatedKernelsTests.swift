@@ -49,7 +49,7 @@ import Testing
   @Test func modelsComputeWhatTheProcessorComputes() {
     let present = ck_isa_detect()
     let results = (0..<Int(CK_MODEL_INSTRUCTIONS)).map { ck_model_compare($0, 1, 4096, present) }
-    #expect(results.map { String(cString: $0.instruction) } == ["tdpbf16ps", "tdpbssd", "vdpbf16ps", "vpdpbusd"])
+    #expect(results.map { String(cString: $0.instruction) } == ["tdpbf16ps", "tdpbssd", "vdpbf16ps", "vpdpbusd", "vpdpwssd"])
     for result in results {
       let name = String(cString: result.instruction)
       #expect(result.differing_bits == 0, "\(name): seed 1, first in round \(result.first_round)")
@@ -59,11 +59,12 @@ import Testing
   }
 
   /// What a 16-core Emerald Rapids computed on 2026-11-24 (seed 1, 20480 rounds: every shape with every kind of operand), where
-  /// models and processor differed in no bit.
+  /// models and processor differed in no bit; VPDPWSSD: a 2-core one on 2026-11-30.
   @Test(
     arguments: zip(
       0..<Int(CK_MODEL_INSTRUCTIONS),
-      [0x81f2_a4fc_2e73_9b22, 0x1764_96e2_bf9e_30c1, 0x7736_b1e5_4a89_6dec, 0x32e6_bf08_6601_b882] as [UInt64]))
+      [0x81f2_a4fc_2e73_9b22, 0x1764_96e2_bf9e_30c1, 0x7736_b1e5_4a89_6dec, 0x32e6_bf08_6601_b882, 0xc137_e220_cdce_f36f]
+        as [UInt64]))
   func modelsComputeWhatWasRecordedOnHardware(instruction: Int, recorded: UInt64) {
     let result = ck_model_compare(instruction, 1, 20480, 0)
     #expect(result.model_hash == recorded, "\(String(cString: result.instruction))")

@@ -14,6 +14,8 @@ extern "C" {
 
 // For every row of x[m x k] and of w[n x k], both dense and row-major: sum of x w, and of |x w|, in order of k.
 void ck_check_dot(const float *x, const float *w, size_t m, size_t n, size_t k, double *sum, double *magnitude);
+// The same with x in double.
+void ck_check_dot_f64(const double *x, const float *w, size_t m, size_t n, size_t k, double *sum, double *magnitude);
 // The same sums of int8, exact.
 void ck_check_dot_int8(const int8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int64_t *sum);
 

@@ -8,10 +8,10 @@
 extern "C" {
 #endif
 
-enum { CK_MODEL_INSTRUCTIONS = 4 };
+enum { CK_MODEL_INSTRUCTIONS = 5 };
 
 typedef struct {
-    const char *instruction;  // "tdpbf16ps", "tdpbssd", "vdpbf16ps", "vpdpbusd"
+    const char *instruction;  // "tdpbf16ps", "tdpbssd", "vdpbf16ps", "vpdpbusd", "vpdpwssd"
     ck_isa isa;               // what it takes to run the kernels' regions that hold the instruction
     uint32_t on_hardware;     // 1 when `isa` was present; otherwise only the model ran
     uint64_t rounds;

@@ -33,6 +33,8 @@ void ck_vector_model_to_integers(int32_t target[_Nonnull 16], const float source
 // VDPBF16PS: adds the products of a pair of bf16 to each lane, the high element's first, then the low one's, each rounded to
 // nearest even; denormals count as 0 and become 0.
 void ck_vector_model_dot_bf16(float sum[_Nonnull 16], const uint16_t a[_Nonnull 32], const uint16_t b[_Nonnull 32]);
+// VPDPWSSD: adds two products of signed words to each lane; the sum wraps.
+void ck_vector_model_dot_s16(uint32_t sum[_Nonnull 16], const int16_t a[_Nonnull 32], const int16_t b[_Nonnull 32]);
 // VPDPBUSD: adds four products of unsigned by signed bytes to each lane; the sum wraps.
 void ck_vector_model_dot_u8_s8(uint32_t sum[_Nonnull 16], const uint8_t a[_Nonnull 64], const int8_t b[_Nonnull 64]);
 

@@ -1,0 +1,2 @@
+#include "emulate.h"
+#include "attention/attention_keys_int8_amxint8.c"
