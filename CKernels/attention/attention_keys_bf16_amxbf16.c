@@ -9,7 +9,6 @@
 #include "support/isa.h"
 
 #if CK_X86
-#include "support/prefetch.h"
 
 enum { TILE = 16, TILE_BYTES = 1024 };
 
@@ -131,7 +130,7 @@ void ck_attention_keys_bf16_amxbf16(const ck_kv_span *keys, const ck_attention_q
     pack_queries(queries, keys->dim, row_bytes, scratch);
     ck_tile_fence();
     configure(few);
-    ck_kv_ahead ahead = ck_kv_ahead_begin(keys, CK_KV_TOKENS * row_bytes, CK_PREFETCH_BYTES);
+    ck_kv_ahead ahead = ck_kv_ahead_begin(keys, CK_KV_TOKENS * row_bytes);
     for (size_t first = 0; first < keys->tokens; first += 2 * TILE)
         for (size_t m = 0; m < queries->rows; m += 2 * TILE) {
             const char *part = keys->parts[first / CK_KV_TOKENS];

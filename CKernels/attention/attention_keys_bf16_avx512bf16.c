@@ -7,7 +7,6 @@
 
 #if CK_X86
 #include "support/for_rows.h"
-#include "support/prefetch.h"
 
 size_t ck_attention_keys_bf16_avx512bf16_scratch(size_t rows, size_t dim) { return rows * ck_kv_row_bytes(CK_KV_BF16, dim); }
 
@@ -65,7 +64,7 @@ void ck_attention_keys_bf16_avx512bf16(const ck_kv_span *keys, const ck_attentio
         for (size_t c = 0; c * 2 < row_bytes; c += 32)
             _mm512_store_si512(q + m * row_bytes + 2 * c,
                                ck_round_line_avx512(queries->q + m * queries->stride + c, keys->dim - c));
-    ck_kv_ahead ahead = ck_kv_ahead_begin(keys, CK_KV_TOKENS * row_bytes, CK_PREFETCH_BYTES);
+    ck_kv_ahead ahead = ck_kv_ahead_begin(keys, CK_KV_TOKENS * row_bytes);
     for (size_t part = 0; part < ck_kv_parts(keys->tokens); part++)
         for (size_t m = 0; m < queries->rows; m += MOST_ROWS) {
             const size_t left = queries->rows - m;

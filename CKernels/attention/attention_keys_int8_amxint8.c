@@ -11,7 +11,6 @@
 #include "support/isa.h"
 
 #if CK_X86
-#include "support/prefetch.h"
 
 enum { TILE = 16, BLOCK = 8, FEW = 4, TILE_BYTES = 1024 };
 
@@ -192,7 +191,7 @@ void ck_attention_keys_int8_amxint8(const ck_kv_span *keys, const ck_attention_q
     for (size_t block = 0; block < blocks; block++) pack_queries(&w, block, few ? 2 * FEW : 2 * BLOCK);
     ck_tile_fence();
     configure(few ? 2 * FEW : 2 * BLOCK);
-    ck_kv_ahead ahead = ck_kv_ahead_begin(keys, ck_kv_part_bytes(CK_KV_INT8, keys->dim), CK_PREFETCH_BYTES);
+    ck_kv_ahead ahead = ck_kv_ahead_begin(keys, ck_kv_part_bytes(CK_KV_INT8, keys->dim));
     for (size_t first = 0; first < keys->tokens; first += 2 * TILE) {
         if (first % CK_KV_TOKENS == 0) ck_kv_ahead_lines(&ahead, CK_KV_TOKENS * sizeof(float) / 64);
         for (size_t m = 0; m < queries->rows; m += 2 * BLOCK) {

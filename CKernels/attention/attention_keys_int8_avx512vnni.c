@@ -7,7 +7,6 @@
 
 #if CK_X86
 #include "support/for_rows.h"
-#include "support/prefetch.h"
 
 // Queries, and what their steps are worth.
 size_t ck_attention_keys_int8_avx512vnni_scratch(size_t rows, size_t dim) {
@@ -90,7 +89,7 @@ void ck_attention_keys_int8_avx512vnni(const ck_kv_span *keys, const ck_attentio
     float *steps = (float *)(q + queries->rows * elements);
     for (size_t m = 0; m < queries->rows; m++)
         steps[m] = ck_int16_row(queries->q + m * queries->stride, keys->dim, elements, q + m * elements);
-    ck_kv_ahead ahead = ck_kv_ahead_begin(keys, ck_kv_part_bytes(CK_KV_INT8, keys->dim), CK_PREFETCH_BYTES);
+    ck_kv_ahead ahead = ck_kv_ahead_begin(keys, ck_kv_part_bytes(CK_KV_INT8, keys->dim));
     for (size_t part = 0; part < ck_kv_parts(keys->tokens); part++)
         for (size_t m = 0; m < queries->rows; m += MOST_ROWS) {
             const size_t left = queries->rows - m;

@@ -12,7 +12,6 @@
 
 #if CK_X86
 #include "support/for_rows.h"
-#include "support/prefetch.h"
 
 enum {
     TILE = 16,
@@ -160,7 +159,7 @@ void ck_attention_values_bf16_amxbf16(const ck_kv_span *values, size_t rows, con
     round_p(&w, p, p_stride);
     memset(w.c, 0, blocks * lines * 2 * TILE_BYTES);
     configure(rows < TILE ? rows : TILE);
-    ck_kv_ahead ahead = ck_kv_ahead_begin(values, part_bytes, 8192);
+    ck_kv_ahead ahead = ck_kv_ahead_begin(values, part_bytes);
     unpack_unit(&w, 0, &ahead);
     for (size_t unit = 0; unit < units; unit++) {
         if (unit + 1 < units) unpack_unit(&w, unit + 1, &ahead);

@@ -89,7 +89,7 @@ void ck_attention_values_bf16_avx512bf16(const ck_kv_span *values, size_t rows, 
     for (size_t m = 0; m < rows; m++)
         for (size_t t = 0; t < parts * CK_KV_TOKENS; t += 32)
             _mm512_store_si512(weights + m * P_BYTES + 2 * t, ck_round_line_avx512(p + m * p_stride + t, 32));
-    ck_kv_ahead ahead = ck_kv_ahead_begin(values, CK_KV_TOKENS * row_bytes, CK_KV_TOKENS * row_bytes);
+    ck_kv_ahead ahead = ck_kv_ahead_begin(values, CK_KV_TOKENS * row_bytes);
     for (size_t part = 0; part < parts; part++)
         for (size_t m = 0; m < rows; m += ROWS) {
             const size_t left = rows - m;

@@ -12,7 +12,6 @@
 #include "support/isa.h"
 
 #if CK_X86
-#include "support/prefetch.h"
 
 enum {
     TILE = 16,
@@ -191,7 +190,7 @@ void ck_attention_values_int8_amxint8(const ck_kv_span *values, size_t rows, con
                     .sums = (float *)(steps + 2 * blocks * 64)};
     memset(a, 0, blocks * (2 * TILE_BYTES + 2 * 64 + lines * 4 * BLOCK * 64));
     configure(w.block_rows);
-    ck_kv_ahead ahead = ck_kv_ahead_begin(values, ck_kv_part_bytes(CK_KV_INT8, values->dim), CK_PREFETCH_BYTES);
+    ck_kv_ahead ahead = ck_kv_ahead_begin(values, ck_kv_part_bytes(CK_KV_INT8, values->dim));
     prepare_unit(&w, 0, &ahead);
     for (size_t unit = 0; unit < units; unit++) {
         if (unit + 1 < units) prepare_unit(&w, unit + 1, &ahead);

@@ -8,7 +8,6 @@
 
 #if CK_X86
 #include "support/for_rows.h"
-#include "support/prefetch.h"
 
 enum { ROWS = 4, WEIGHT_BYTES = CK_KV_TOKENS * sizeof(int16_t) };
 
@@ -75,7 +74,7 @@ void ck_attention_values_int8_avx512vnni(const ck_kv_span *values, size_t rows, 
     char *weights = (char *)(sums + rows * elements);
     float *steps = (float *)(weights + rows * WEIGHT_BYTES);
     memset(sums, 0, rows * elements * sizeof(float));
-    ck_kv_ahead ahead = ck_kv_ahead_begin(values, ck_kv_part_bytes(CK_KV_INT8, values->dim), CK_PREFETCH_BYTES);
+    ck_kv_ahead ahead = ck_kv_ahead_begin(values, ck_kv_part_bytes(CK_KV_INT8, values->dim));
     for (size_t part = 0; part < ck_kv_parts(values->tokens); part++) {
         const int8_t *v = values->parts[part];
         const size_t tokens = ck_kv_part_tokens(values, part);

@@ -53,6 +53,7 @@ typedef struct {
     const void *_Nonnull const *_Nonnull parts;  // one for each started CK_KV_TOKENS tokens, 64-byte aligned
     size_t tokens;                               // 1...CK_ATTENTION_CHUNK; what rows of later tokens hold changes nothing
     size_t dim;                                  // elements of a row
+    const void *_Nullable next;                  // what the thread reads afterwards: a hint, as many bytes as a part has
 } ck_kv_span;
 
 // Rows of q: `rows` rows of keys.dim floats, `stride` elements apart.

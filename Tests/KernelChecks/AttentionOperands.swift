@@ -70,7 +70,7 @@ struct AttentionOperands {
   }
 
   func span(tokens: Int) -> ck_kv_span {
-    ck_kv_span(parts: partList.pointer(to: UnsafeRawPointer.self), tokens: tokens, dim: attentionCase.dimension)
+    ck_kv_span(parts: partList.pointer(to: UnsafeRawPointer.self), tokens: tokens, dim: attentionCase.dimension, next: nil)
   }
 
   func queries(_ rows: Range<Int>) -> ck_attention_queries {

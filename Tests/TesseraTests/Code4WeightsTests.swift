@@ -354,8 +354,8 @@ private struct Prefix: Sendable, CustomTestStringConvertible {
     Prefix(outputs: 16, outputBlocks: 2, inputs: 16, inputBlocks: 6), Prefix(outputs: 1, inputs: 1),
   ]
 
-  /// The whole product with the dropped inputs set to 0 and without the dropped outputs: in every bit, unless a block of inputs ends
-  /// inside a group. Kernels may then scale both parts of the group by themselves, which rounds once more (Docs/Numerics.md).
+  /// The whole product with the dropped inputs set to 0 and without the dropped outputs: in every bit, unless a block of inputs
+  /// ends inside a group. Kernels may then scale both parts of the group by themselves: one rounding more (Docs/Numerics.md).
   @Test(arguments: formats, prefixes)
   private func equalsTheWholeWithoutWhatIsDropped(format: WeightFormat, prefix: Prefix) throws {
     let (n, k) = (Self.n, Self.k)

@@ -133,7 +133,7 @@ final class LatentKeysOperands {
     var address: UInt = 0
     let failure = pointers.withUnsafeBufferPointer { pointers -> String? in
       guard let base = pointers.baseAddress else { return "no parts" }
-      var span = ck_kv_span(parts: base, tokens: tokens, dim: at.rank)
+      var span = ck_kv_span(parts: base, tokens: tokens, dim: at.rank, next: nil)
       return withUnsafePointer(to: variant) { variant in
         ck_check_run_latent_keys(
           variant, &group, &angles, &span, &queries, scores.pointer(to: Float.self), scoreStride, scratch.base, &address

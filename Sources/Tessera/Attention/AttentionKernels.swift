@@ -4,7 +4,7 @@ internal import CKernels
 struct AttentionKernels {
   enum Keys {
     case rows(ck_attention_keys_variant)
-    case latents(ck_latent_keys_variant, LatentKeys)
+    case latents(ck_latent_keys_variant)
   }
 
   let keys: Keys
@@ -19,7 +19,7 @@ struct AttentionKernels {
     let keyStep: AttentionKernel.Step = contents.latents.keys == nil ? .keys : .latentKeys
     switch (selection.attention(keyStep, contents.keys.format, rows: rows).function, contents.latents.keys) {
     case (.keys(let kernel), nil): keys = .rows(kernel)
-    case (.latentKeys(let kernel), let latents?): keys = .latents(kernel, latents)
+    case (.latentKeys(let kernel), _?): keys = .latents(kernel)
     default: preconditionFailure("the kernel of \(keyStep) computes another step")
     }
     guard
@@ -40,7 +40,8 @@ struct AttentionKernels {
     var most = kernels(contents.values.parts) { values.scratch_bytes(rows, $0.dimension) }
     switch keys {
     case .rows(let kernel): most = max(most, kernels(contents.keys.parts) { kernel.scratch_bytes(rows, $0.dimension) })
-    case .latents(let kernel, let latents):
+    case .latents(let kernel):
+      guard let latents = contents.latents.keys else { preconditionFailure("a kernel of latents for a cache without them") }
       for group in contents.keys.parts.indices {
         var operands = latents.operands(group)
         most = max(most, kernel.scratch_bytes(&operands, headRows * latents.headsPerGroup))

@@ -10,10 +10,13 @@ public enum AttentionMask: Sendable, Hashable {
 
   static let mostTreeTokens = 64
 
+  /// What each token of a tree sees of it; nil for other masks.
+  var ancestors: [UInt64]? { if case .tree(let ancestors) = self { ancestors } else { nil } }
+
   /// - Throws: `invalidMask` for bits beyond a token's own, or a token that does not see itself; `sizeMismatch` for another
   ///   number of tokens.
   func validate(queries: Int) throws(TesseraError) {
-    guard case .tree(let ancestors) = self else { return }
+    guard let ancestors else { return }
     guard ancestors.count == queries, queries <= AttentionMask.mostTreeTokens else {
       throw .sizeMismatch(
         what: "rows of the tree mask", expected: min(queries, AttentionMask.mostTreeTokens), got: ancestors.count)

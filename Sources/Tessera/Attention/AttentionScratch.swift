@@ -107,6 +107,7 @@ struct AttentionState: @unchecked Sendable {
 struct AttentionWorkspace: ~Copyable {
   private var scratch = ScratchBuffer()
   private var states = ScratchBuffer()
+  private var sources = ScratchBuffer()
 
   /// Scratch of `byteCount` bytes for each of `threads` threads.
   mutating func layOutScratch(byteCount: Int, threads: Int) throws(TesseraError) -> ThreadScratch {
@@ -117,23 +118,39 @@ struct AttentionWorkspace: ~Copyable {
     return ThreadScratch(base: scratch.base, stride: stride)
   }
 
+  /// Where the threads find each sequence.
+  mutating func layOutSources(_ sequences: [AttentionSequence]) throws(TesseraError) -> [AttentionSource] {
+    var counting = AttentionSourceWriter(at: nil)
+    for sequence in sequences { _ = counting.source(of: sequence) }
+    try sources.reserve(byteCount: counting.byteCount)
+    var writer = AttentionSourceWriter(at: sources.base)
+    return sequences.compactMap { writer.source(of: $0) }
+  }
+
   /// A state for each unit of a plan that splits chunks; none for others.
-  mutating func layOutStates(_ plan: AttentionPlan, sequences: [AttentionSequence]) throws(TesseraError) -> [AttentionState] {
-    guard plan.splitsChunks else { return [] }
-    let shapes = plan.units.map { unit in
-      let cell = plan.cells[unit.cell]
-      let contents = sequences[cell.sequence].contents
-      return (
-        rows: cell.queries.count * contents.shape.queriesPerHead * cell.heads.count, dimension: contents.values.mostDimension
-      )
+  mutating func layOutStates(_ plan: AttentionPlan, sequences: [AttentionSequence]) throws(TesseraError) -> AttentionStates {
+    guard plan.splitsChunks else { return AttentionStates(base: nil, rows: 0, stride: 0) }
+    let (rows, dimension) = sequences.reduce((0, 0)) {
+      (max($0.0, $1.cellRows), max($0.1, $1.contents.values.mostDimension))
     }
     // Whole cache lines, so that threads that write neighbouring states share none.
-    let counts = shapes.map { ($0.rows * ($0.dimension + 2) + 15) / 16 * 16 }
-    try states.reserve(byteCount: counts.reduce(0, +) * MemoryLayout<Float>.stride)
-    guard var place = states.base?.assumingMemoryBound(to: Float.self) else { return [] }
-    return zip(shapes, counts).map { shape, count in
-      defer { place += count }
-      return AttentionState(max: place, sum: place + shape.rows, y: place + 2 * shape.rows)
-    }
+    let stride = (rows * (dimension + 2) + 15) / 16 * 16
+    try states.reserve(byteCount: plan.units.count * stride * MemoryLayout<Float>.stride)
+    return AttentionStates(base: states.base?.assumingMemoryBound(to: Float.self), rows: rows, stride: stride)
+  }
+}
+
+/// States of equal size, one after the other.
+struct AttentionStates: @unchecked Sendable {
+  // Sendable: each state is written by one unit and read once all are done.
+  let base: UnsafeMutablePointer<Float>?
+  let rows: Int
+  /// Floats from state to state.
+  let stride: Int
+
+  subscript(index: Int) -> AttentionState {
+    guard let base else { preconditionFailure("a plan without states") }
+    let place = base + index * stride
+    return AttentionState(max: place, sum: place + rows, y: place + 2 * rows)
   }
 }

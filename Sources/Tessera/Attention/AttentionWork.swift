@@ -5,38 +5,45 @@ internal import CKernels
 /// Its query rows lie in the order of key-value heads, then of tokens, then of query heads, so that those that share a part of
 /// keys or of values follow each other.
 struct AttentionWork {
-  let sequence: AttentionSequence
+  let sequence: UnsafePointer<AttentionSequence>
+  let source: AttentionSource
   let cell: AttentionPlan.Cell
   let scratch: AttentionScratch
-  let kernels: AttentionKernels
+  let kernels: UnsafePointer<AttentionKernels>
 
-  private var contents: AttentionContents { sequence.contents }
-  private var shape: AttentionShape { contents.shape }
+  private var shape: AttentionShape { source.shape }
   /// Query rows of each key-value head.
   private var headRows: Int { cell.queries.count * shape.queriesPerHead }
   private var rows: Int { headRows * cell.heads.count }
   /// Elements from row to row of y.
-  private var stride: Int { contents.values.mostDimension }
+  private var stride: Int { source.values.mostDimension }
 
   /// One chunk, for a later `fold`.
-  func run(chunk: Int, into state: AttentionState) {
+  /// - Parameter next: what the thread reads after it.
+  func run(chunk: Int, into state: AttentionState, next: UnsafeRawPointer?) {
     gatherQueries()
-    compute(chunk: chunk, into: state)
+    compute(chunk: chunk, into: state, next: next)
   }
 
   /// All chunks in order, and the cell's part of y.
-  func runAllChunks() {
+  /// - Parameter next: what the thread reads after them.
+  func runAllChunks(next: UnsafeRawPointer?) {
     gatherQueries()
     scratch.total.clear(rows: rows)
     for chunk in 0..<cell.chunks {
-      compute(chunk: chunk, into: scratch.chunk)
+      compute(chunk: chunk, into: scratch.chunk, next: chunk + 1 < cell.chunks ? beginning(ofChunk: chunk + 1) : next)
       add(scratch.chunk)
     }
     finish()
   }
 
+  /// What is read first of a chunk; nil where rows are gathered from all over the cache.
+  func beginning(ofChunk chunk: Int) -> UnsafeRawPointer? {
+    address(source.keys, parts(source.keys).lowerBound, token: chunk * AttentionPlan.chunk)
+  }
+
   /// The chunks that were computed apart, in order, and the cell's part of y.
-  func fold(_ states: [AttentionState]) {
+  func fold(_ states: AttentionStates) {
     scratch.total.clear(rows: rows)
     for chunk in 0..<cell.chunks { add(states[cell.firstUnit + chunk]) }
     finish()
@@ -44,7 +51,7 @@ struct AttentionWork {
 
   private func add(_ chunk: AttentionState) {
     for (index, head) in cell.heads.enumerated() {
-      let dimension = contents.values.parts[head / contents.values.headsPerPart].dimension
+      let dimension = source.values.parts[head / source.values.headsPerPart].dimension
       scratch.total.fold(chunk, rows: index * headRows..<(index + 1) * headRows, dimension: dimension, stride: stride)
     }
   }
@@ -55,87 +62,102 @@ struct AttentionWork {
     for (index, head) in cell.heads.enumerated() {
       for (place, query) in cell.queries.enumerated() {
         let row = index * headRows + place * group
-        let source = sequence.q + query * shape.queryWidth + head * group * dimension
-        (scratch.q + row * dimension).update(from: source, count: group * dimension)
-        (scratch.visible + row).update(repeating: UInt32(sequence.visible(to: query)), count: group)
-        if case .tree(let ancestors) = sequence.mask { (scratch.tree + row).update(repeating: ancestors[query], count: group) }
+        let origin = source.q + query * shape.queryWidth + head * group * dimension
+        (scratch.q + row * dimension).update(from: origin, count: group * dimension)
+        (scratch.visible + row).update(repeating: UInt32(source.visible(to: query)), count: group)
+        if let ancestors = source.ancestors { (scratch.tree + row).update(repeating: ancestors[query], count: group) }
       }
     }
   }
 
   /// The three kernels over a chunk.
-  private func compute(chunk: Int, into state: AttentionState) {
+  private func compute(chunk: Int, into state: AttentionState, next: UnsafeRawPointer?) {
     let first = chunk * AttentionPlan.chunk
     let tokens = min(AttentionPlan.chunk, cell.visible - first)
-    for part in parts(contents.keys) { score(part, first: first, tokens: tokens) }
+    let (keyParts, valueParts) = (parts(source.keys), parts(source.values))
+    for index in keyParts {
+      let following = index + 1 < keyParts.upperBound ? (source.keys, index + 1) : (source.values, valueParts.lowerBound)
+      let span = span(
+        source.keys, index, first: first, tokens: tokens, room: scratch.gatheredKeys,
+        next: address(following.0, following.1, token: first))
+      score(span, index, chunk: chunk)
+    }
     normalize(first: first, tokens: tokens, into: state)
-    for part in parts(contents.values) {
-      var span = span(contents.values, part, first: first, tokens: tokens, room: scratch.gatheredValues)
-      kernels.values.run(
-        &span, part.rows.count, scratch.scores + part.rows.lowerBound * AttentionPlan.chunk, AttentionPlan.chunk,
-        state.y + part.rows.lowerBound * stride, stride, scratch.kernel)
+    for index in valueParts {
+      var span = span(
+        source.values, index, first: first, tokens: tokens, room: scratch.gatheredValues,
+        next: index + 1 < valueParts.upperBound ? address(source.values, index + 1, token: first) : next)
+      let rows = rows(of: index, in: source.values)
+      kernels.pointee.values.run(
+        &span, rows.count, scratch.scores + rows.lowerBound * AttentionPlan.chunk, AttentionPlan.chunk,
+        state.y + rows.lowerBound * stride, stride, scratch.kernel)
     }
   }
 
-  private func score(_ part: Part, first: Int, tokens: Int) {
-    var span = span(contents.keys, part, first: first, tokens: tokens, room: scratch.gatheredKeys)
+  private func score(_ keys: ck_kv_span, _ part: Int, chunk: Int) {
+    var keys = keys
+    let rows = rows(of: part, in: source.keys)
     var queries = ck_attention_queries(
-      rows: part.rows.count, q: scratch.q + part.rows.lowerBound * shape.keyDimension, stride: shape.keyDimension)
-    let scores = scratch.scores + part.rows.lowerBound * AttentionPlan.chunk
-    switch kernels.keys {
-    case .rows(let kernel): kernel.run(&span, &queries, scores, AttentionPlan.chunk, scratch.kernel)
-    case .latents(let kernel, let keys):
-      contents.latents.origins.withUnsafeBufferPointer { origins in
-        guard let base = origins.baseAddress else { preconditionFailure("latents without angles") }
-        var group = keys.operands(part.index)
-        var angles = keys.angles(origin: base + first / AttentionPlan.chunk * keys.originCount)
-        kernel.run(&group, &angles, &span, &queries, scores, AttentionPlan.chunk, scratch.kernel)
-      }
+      rows: rows.count, q: scratch.q + rows.lowerBound * shape.keyDimension, stride: shape.keyDimension)
+    let scores = scratch.scores + rows.lowerBound * AttentionPlan.chunk
+    switch kernels.pointee.keys {
+    case .rows(let kernel): kernel.run(&keys, &queries, scores, AttentionPlan.chunk, scratch.kernel)
+    case .latents(let kernel):
+      guard let group = source.latents else { preconditionFailure("a kernel of latents for a cache without them") }
+      var angles = source.angles
+      angles.origin += chunk * source.originCount
+      kernel.run(group + part, &angles, &keys, &queries, scores, AttentionPlan.chunk, scratch.kernel)
     }
   }
 
   private func normalize(first: Int, tokens: Int, into state: AttentionState) {
-    let isTree = if case .tree = sequence.mask { true } else { false }
     var call = ck_attention_softmax_call(
       rows: rows, tokens: tokens, first: first, scale: shape.scale * Float(1.4426950408889634), visible: scratch.visible,
-      tree_first: contents.count - sequence.queries, tree: isTree ? UnsafePointer(scratch.tree) : nil, scores: scratch.scores,
-      stride: AttentionPlan.chunk, max: state.max, sum: state.sum)
-    kernels.softmax.run(&call)
+      tree_first: source.count - source.queries, tree: source.ancestors == nil ? nil : UnsafePointer(scratch.tree),
+      scores: scratch.scores, stride: AttentionPlan.chunk, max: state.max, sum: state.sum)
+    kernels.pointee.softmax.run(&call)
   }
 }
 
 // MARK: The cache
 
 extension AttentionWork {
-  /// A part of keys or of values, and the query rows of the heads that share it.
-  private struct Part {
-    let index: Int
-    let rows: Range<Int>
+  /// Parts of keys or of values that the cell reads.
+  private func parts(_ side: AttentionSource.Side) -> Range<Int> {
+    cell.heads.lowerBound / side.headsPerPart..<cell.heads.upperBound / side.headsPerPart
   }
 
-  private func parts(_ side: KVRows) -> some Collection<Part> {
+  /// The cell's query rows of the heads that share a part.
+  private func rows(of part: Int, in side: AttentionSource.Side) -> Range<Int> {
     let rows = headRows * side.headsPerPart
-    let first = cell.heads.lowerBound / side.headsPerPart
-    return (0..<cell.heads.count / side.headsPerPart).lazy.map { Part(index: first + $0, rows: $0 * rows..<($0 + 1) * rows) }
+    let index = part - cell.heads.lowerBound / side.headsPerPart
+    return index * rows..<(index + 1) * rows
+  }
+
+  /// Where a token's block begins in a part; nil where rows are gathered from all over the cache.
+  private func address(_ side: AttentionSource.Side, _ part: Int, token: Int) -> UnsafeRawPointer? {
+    source.selected == nil ? source.address(side, part, block: token / Int(CK_KV_TOKENS)) : nil
   }
 
   /// Where tokens `first` ..< `first` + `tokens` of a part lie, or copies of the selected tokens.
-  private func span(_ side: KVRows, _ part: Part, first: Int, tokens: Int, room: UnsafeMutableRawPointer) -> ck_kv_span {
+  private func span(
+    _ side: AttentionSource.Side, _ part: Int, first: Int, tokens: Int, room: UnsafeMutableRawPointer, next: UnsafeRawPointer?
+  ) -> ck_kv_span {
     let slots = Int(CK_KV_TOKENS)
-    let list = scratch.parts
+    let (list, form) = (scratch.parts, side.parts[part])
     let blocks = 0..<(tokens - 1) / slots + 1
-    if let selected = contents.selected?[part.index] {
-      let byteCount = side.parts[part.index].byteCount
-      for block in blocks { list[block] = UnsafeRawPointer(room + block * byteCount) }
+    if let selected = source.selected?[part] {
+      for block in blocks { list[block] = UnsafeRawPointer(room + block * form.byteCount) }
       for index in 0..<tokens {
         let (block, slot) = Int(selected[first + index]).quotientAndRemainder(dividingBy: slots)
-        side.copy(
-          part.index, slot: slot, of: contents.blocks[block], to: room + index / slots * byteCount, slot: index % slots)
+        ck_kv_copy(
+          side.type, form.dimension, source.address(side, part, block: block), slot, room + index / slots * form.byteCount,
+          index % slots)
       }
     } else {
-      for block in blocks { list[block] = UnsafeRawPointer(side.address(part.index, of: contents.blocks[first / slots + block])) }
+      for block in blocks { list[block] = source.address(side, part, block: first / slots + block) }
     }
-    return ck_kv_span(parts: UnsafePointer(list), tokens: tokens, dim: side.parts[part.index].dimension)
+    return ck_kv_span(parts: UnsafePointer(list), tokens: tokens, dim: form.dimension, next: next)
   }
 }
 
@@ -144,18 +166,18 @@ extension AttentionWork {
 extension AttentionWork {
   /// Divides by the sums, lifts latents, and writes the cell's part of y.
   private func finish() {
-    let (group, total) = (shape.queriesPerHead, scratch.total)
+    let (group, total, contents) = (shape.queriesPerHead, scratch.total, sequence.pointee.contents)
     for (index, head) in cell.heads.enumerated() {
       let first = index * headRows
-      let dimension = contents.values.parts[head / contents.values.headsPerPart].dimension
+      let dimension = source.values.parts[head / source.values.headsPerPart].dimension
       for row in first..<first + headRows { ck_attention_finish(dimension, total.sum[row], total.y + row * stride) }
       let isLifted = lift(head, rows: first..<first + headRows, rank: dimension)
       let width = contents.outputDimension(ofHead: head)
-      let source = isLifted ? scratch.lifted : total.y + first * stride
+      let results = isLifted ? scratch.lifted : total.y + first * stride
       for (place, query) in cell.queries.enumerated() {
-        let target = sequence.y + query * contents.outputWidth + contents.outputColumn(ofHead: head)
+        let target = sequence.pointee.y + query * contents.outputWidth + contents.outputColumn(ofHead: head)
         for row in 0..<group {
-          (target + row * width).update(from: source + (place * group + row) * (isLifted ? width : stride), count: width)
+          (target + row * width).update(from: results + (place * group + row) * (isLifted ? width : stride), count: width)
         }
       }
     }
@@ -163,12 +185,14 @@ extension AttentionWork {
 
   /// Multiplies sums of latents by the head's matrix, into `scratch.lifted`; false where there is none.
   private func lift(_ head: Int, rows: Range<Int>, rank: Int) -> Bool {
-    guard let lift = contents.latents.values?.lifts?[head], let kernel = kernels.lift else { return false }
+    guard let lift = sequence.pointee.contents.latents.values?.lifts?[head], let kernel = kernels.pointee.lift else {
+      return false
+    }
     let layout = lift.activationLayout
     for (index, row) in rows.enumerated() {
       _ = layout.fill(
         scratch.liftedRows + index * layout.planeByteCount, stride: layout.planeByteCount,
-        from: .float32(scratch.total.y + row * stride), with: kernels.converter)
+        from: .float32(scratch.total.y + row * stride), with: kernels.pointee.converter)
     }
     let call = GEMMCall(
       ck_gemm_call(

@@ -75,25 +75,15 @@ extension Executor {
     try attentionWorkspace.withLock { workspace throws(TesseraError) in
       let scratch = try workspace.layOutScratch(byteCount: layout.byteCount, threads: pool.threadCount)
       let states = try workspace.layOutStates(plan, sequences: sequences)
-      func work(on cell: Int, worker: Int) -> AttentionWork {
-        guard let base = scratch[worker] else { preconditionFailure("attention without scratch") }
-        let place = plan.cells[cell]
-        return AttentionWork(
-          sequence: sequences[place.sequence], cell: place, scratch: AttentionScratch(base: base, layout: layout),
-          kernels: kernels[place.sequence])
-      }
-      let next = Atomic(0)
-      pool.run(parts: pool.threadCount) { _, worker in
-        while true {
-          let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
-          guard index < plan.units.count else { return }
-          let unit = plan.units[index]
-          let work = work(on: unit.cell, worker: worker)
-          if plan.splitsChunks { work.run(chunk: unit.chunk, into: states[index]) } else { work.runAllChunks() }
+      let sources = try workspace.layOutSources(sequences)
+      sequences.withUnsafeBufferPointer { sequences in
+        kernels.withUnsafeBufferPointer { kernels in
+          let call = AttentionCall(
+            plan: plan, sequences: sequences, sources: sources, kernels: kernels, states: states, scratch: scratch, layout: layout
+          )
+          call.run(on: pool)
         }
       }
-      guard plan.splitsChunks else { return }
-      pool.run(parts: plan.cells.count) { cell, worker in work(on: cell, worker: worker).fold(states) }
     }
   }
 }

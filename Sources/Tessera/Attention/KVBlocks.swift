@@ -4,14 +4,22 @@ internal import Synchronization
 /// Memory for one block of a cache: `CK_KV_TOKENS` tokens, keys and values of every head.
 ///
 /// Written only while exactly one cache holds it; caches that share it read.
-package final class KVBlock: @unchecked Sendable {
+package struct KVBlock: @unchecked Sendable {
   let base: UnsafeMutableRawPointer
-  private let slab: KVSlab
+  private var share: Share
+
+  /// Counted once for each cache that holds the block; keeps the slab.
+  private final class Share {
+    let slab: KVSlab
+    init(of slab: KVSlab) { self.slab = slab }
+  }
 
   fileprivate init(_ base: UnsafeMutableRawPointer, in slab: KVSlab) {
     self.base = base
-    self.slab = slab
+    share = Share(of: slab)
   }
+
+  fileprivate var isHeldOnce: Bool { mutating get { isKnownUniquelyReferenced(&share) } }
 }
 
 /// Several blocks' memory in one piece, so that huge pages can back it. It goes back to the system with its last block.
@@ -55,7 +63,7 @@ struct KVBlocks: Sendable {
   /// Makes blocks `range` exist and belong to this sequence alone.
   mutating func makeUnique(_ range: Range<Int>) throws(TesseraError) {
     while blocks.count < range.upperBound { blocks.append(try takeBlock()) }
-    for index in range where !isKnownUniquelyReferenced(&blocks[index]) {
+    for index in range where !blocks[index].isHeldOnce {
       let copy = try takeBlock()
       copy.base.copyMemory(from: blocks[index].base, byteCount: blockByteCount)
       blocks[index] = copy

@@ -2,8 +2,8 @@ internal import CKernels
 
 extension Code4Weights {
   /// A prefix of the packed matrix, or of each of its blocks, without copying and without quantising again: the result equals
-  /// the product with the dropped inputs set to 0, without the dropped outputs. Bit for bit, unless a block of inputs ends inside a
-  /// group: each part of such a group is then scaled and rounded by itself.
+  /// the product with the dropped inputs set to 0, without the dropped outputs. Bit for bit, unless a block of inputs ends inside
+  /// a group: each part of such a group is then scaled and rounded by itself.
   ///
   /// A matrix of 8 heads of 128 outputs is cut to 96 outputs of each by `prefix(outputs: 96, outputBlocks: 8)`; x of a matrix
   /// whose inputs are cut in blocks holds the kept inputs of each block, one block after the other.
