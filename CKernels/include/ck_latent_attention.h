@@ -7,6 +7,10 @@
 // where R turns pairs of elements (rotary position embedding), so that B cannot move into the query. Keys are rebuilt in fp32 for
 // a few tokens and elements at a time, multiplied with all query rows of their head, and forgotten; nothing rounds them.
 //
+// AMX kernels treat pairs that turn little within a chunk of 512 tokens in another way: their cosines and sines are polynomials
+// of the token with a few terms, so for each term B does move into the query. What it becomes is rounded to bf16, as kernels of
+// dense keys round queries; the polynomials are off by 2^-13 at most.
+//
 // The kernel takes the place of ck_attention_keys for a chunk of tokens. What is left of attention on latents needs no kernels of
 // its own:
 //
@@ -68,7 +72,8 @@ typedef struct {
 
 size_t ck_latent_table_bytes(size_t dim);
 size_t ck_latent_origin_bytes(size_t dim);
-// frequencies: radians a position of each of the rotated / 2 pairs. Both write what is 64-byte aligned.
+// frequencies: radians a position of each of the rotated / 2 pairs. Both write what is 64-byte aligned. The table also has the
+// polynomials of pairs that turn little.
 void ck_latent_make_table(const double *frequencies, size_t rotated, size_t dim, float *table);
 void ck_latent_make_origin(const double *frequencies, size_t rotated, size_t dim, size_t position, float *origin);
 

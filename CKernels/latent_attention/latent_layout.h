@@ -43,3 +43,31 @@ static inline const float *ck_latent_block_angles(const ck_latent_angles *angles
     const size_t pairs = ck_latent_strips(dim) * LATENT_PAIRS;
     return angles->table + pairs * 2 * (CK_LATENT_TOKENS + block);
 }
+
+// Slow strips: over a chunk their pairs turn so little that cosines and sines are polynomials of the token,
+//
+//     cos(w t) = sum over terms j of cosine[j][pair] basis[j][t] + an error of at most LATENT_TERM_ERROR,   sin likewise
+//
+// with Chebyshev's polynomials over the chunk's tokens as basis. Behind the angles lies
+//
+//     basis  [term][CK_ATTENTION_CHUNK]    coefficients  [term][cosine, sine][pair]    order  [strip], the quick ones first
+enum { LATENT_MOST_TERMS = 12 };
+#define LATENT_TERM_ERROR 0x1p-13
+
+typedef struct {
+    size_t terms, quick;  // of the slow strips; strips that are not slow
+    const uint32_t *order;
+    const float *basis, *coefficients;
+} latent_terms;
+
+static inline size_t ck_latent_angle_floats(size_t dim) {
+    const size_t blocks = CK_ATTENTION_CHUNK / CK_LATENT_TOKENS;
+    return ck_latent_strips(dim) * LATENT_PAIRS * 2 * (CK_LATENT_TOKENS + blocks);
+}
+
+static inline latent_terms ck_latent_terms(const float *table, size_t dim) {
+    const size_t pairs = ck_latent_strips(dim) * LATENT_PAIRS;
+    const float *basis = table + ck_latent_angle_floats(dim), *coefficients = basis + LATENT_MOST_TERMS * CK_ATTENTION_CHUNK;
+    const uint32_t *counts = (const uint32_t *)(const void *)(coefficients + LATENT_MOST_TERMS * 2 * pairs);
+    return (latent_terms){counts[0], counts[1], counts + 2, basis, coefficients};
+}

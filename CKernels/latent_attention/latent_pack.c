@@ -60,11 +60,73 @@ void ck_latent_pack_bias(const ck_latent_group *group, const float *bias, float 
 }
 
 size_t ck_latent_table_bytes(size_t dim) {
-    const size_t blocks = CK_ATTENTION_CHUNK / CK_LATENT_TOKENS;
-    return ck_latent_strips(dim) * LATENT_PAIRS * 2 * (CK_LATENT_TOKENS + blocks) * sizeof(float);
+    const size_t strips = ck_latent_strips(dim), order = (2 + strips + LATENT_PAIRS - 1) / LATENT_PAIRS * LATENT_PAIRS;
+    const size_t terms = LATENT_MOST_TERMS * (CK_ATTENTION_CHUNK + 2 * strips * LATENT_PAIRS);
+    return (ck_latent_angle_floats(dim) + terms + order) * sizeof(float);
 }
 
 size_t ck_latent_origin_bytes(size_t dim) { return ck_latent_strips(dim) * LATENT_PAIRS * 2 * sizeof(float); }
+
+static const double half_turn = 3.14159265358979323846, middle = (CK_ATTENTION_CHUNK - 1) / 2.0;
+
+// Terms for a pair that turns by `frequency` a token. Seen from the middle of a chunk the angle is at most a; the coefficients of
+// Chebyshev's polynomials are twice Bessel's functions J_k(a), and |J_k(a)| is at most (a / 2)^k / k!.
+static size_t terms_for(double frequency) {
+    enum { TAIL = 40 };
+    const double half = fabs(frequency) * middle / 2;
+    for (size_t terms = 1; terms <= LATENT_MOST_TERMS; terms++) {
+        double power = 1, tail = 0;
+        for (size_t k = 1; k < terms + TAIL; k++) {
+            power *= half / (double)k;
+            if (k >= terms) tail += 2 * power;
+        }
+        if (tail <= LATENT_TERM_ERROR) return terms;
+    }
+    return LATENT_MOST_TERMS + 1;
+}
+
+// From the values at the zeros of a polynomial of higher degree, which is exact to double precision.
+static void make_coefficients(double frequency, size_t pair, size_t pairs, float *coefficients) {
+    enum { ZEROS = 32 };
+    for (size_t j = 0; j < LATENT_MOST_TERMS; j++) {
+        double cosine = 0, sine = 0;
+        for (size_t k = 0; k < ZEROS; k++) {
+            const double at = half_turn * ((double)k + 0.5) / ZEROS, t = middle * (1 + cos(at)), weight = cos((double)j * at);
+            cosine += cos(frequency * t) * weight;
+            sine += sin(frequency * t) * weight;
+        }
+        const double scale = (j == 0 ? 1.0 : 2.0) / ZEROS;
+        coefficients[2 * j * pairs + pair] = (float)(cosine * scale);
+        coefficients[(2 * j + 1) * pairs + pair] = (float)(sine * scale);
+    }
+}
+
+static void make_terms(const double *frequencies, size_t turning, size_t dim, float *table) {
+    const size_t strips = ck_latent_strips(dim), pairs = strips * LATENT_PAIRS;
+    float *basis = table + ck_latent_angle_floats(dim), *coefficients = basis + LATENT_MOST_TERMS * CK_ATTENTION_CHUNK;
+    uint32_t *counts = (uint32_t *)(void *)(coefficients + LATENT_MOST_TERMS * 2 * pairs), *order = counts + 2;
+    size_t terms = 0, quick = 0, slow = strips;
+    for (size_t strip = strips; strip-- > 0;) {
+        size_t most = 1;
+        for (size_t pair = strip * LATENT_PAIRS; pair < (strip + 1) * LATENT_PAIRS && pair < turning; pair++) {
+            const size_t own = terms_for(frequencies[pair]);
+            if (own > most) most = own;
+        }
+        if (most > LATENT_MOST_TERMS) continue;
+        order[--slow] = (uint32_t)strip;
+        if (most > terms) terms = most;
+    }
+    for (size_t strip = 0, next = slow; strip < strips; strip++)
+        if (next < strips && order[next] == strip) next++;
+        else order[quick++] = (uint32_t)strip;
+    counts[0] = (uint32_t)terms;
+    counts[1] = (uint32_t)quick;
+    for (size_t pair = 0; pair < pairs; pair++)
+        make_coefficients(pair < turning ? frequencies[pair] : 0, pair, pairs, coefficients);
+    for (size_t j = 0; j < LATENT_MOST_TERMS; j++)
+        for (size_t t = 0; t < CK_ATTENTION_CHUNK; t++)
+            basis[j * CK_ATTENTION_CHUNK + t] = (float)cos((double)j * acos(((double)t - middle) / middle));
+}
 
 void ck_latent_make_table(const double *frequencies, size_t rotated, size_t dim, float *table) {
     const size_t pairs = ck_latent_strips(dim) * LATENT_PAIRS;
@@ -77,6 +139,7 @@ void ck_latent_make_table(const double *frequencies, size_t rotated, size_t dim,
     float *blocks = table + pairs * 2 * CK_LATENT_TOKENS;
     for (size_t block = 0; block < CK_ATTENTION_CHUNK / CK_LATENT_TOKENS; block++)
         ck_latent_make_origin(frequencies, rotated, dim, block * CK_LATENT_TOKENS, blocks + block * 2 * pairs);
+    make_terms(frequencies, rotated / 2, dim, table);
 }
 
 void ck_latent_make_origin(const double *frequencies, size_t rotated, size_t dim, size_t position, float *origin) {

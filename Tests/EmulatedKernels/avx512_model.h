@@ -108,6 +108,12 @@ CK_MODEL void _mm256_mask_storeu_epi16(void *target, __mmask16 mask, __m256i a) 
 // fp32 arithmetic, rounded as the program's environment says (to nearest even unless somebody changed it).
 CK_MODEL __m512 _mm512_add_ps(__m512 a, __m512 b) { return a + b; }
 CK_MODEL __m512 _mm512_sub_ps(__m512 a, __m512 b) { return a - b; }
+// Halves, then halves of their sums, and so on.
+CK_MODEL float _mm512_reduce_add_ps(__m512 a) {
+    for (int half = 8; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) a[i] += a[i + half];
+    return a[0];
+}
 CK_MODEL __m512 _mm512_mul_ps(__m512 a, __m512 b) { return a * b; }
 CK_MODEL __m512 _mm512_fmadd_ps(__m512 a, __m512 b, __m512 c) {
     ck_vector_model_fma((float *)&c, (const float *)&a, (const float *)&b);
@@ -303,6 +309,11 @@ CK_MODEL __m512i _mm512_maskz_expand_epi8(__mmask64 mask, __m512i a) {
     return lanes;
 }
 
+CK_MODEL __m512bh _mm512_cvtne2ps_pbh(__m512 a, __m512 b) {
+    __m512bh lanes;
+    ck_vector_model_to_bf16((uint16_t *)&lanes, (const float *)&a, (const float *)&b);
+    return lanes;
+}
 CK_MODEL __m512 _mm512_dpbf16_ps(__m512 sum, __m512bh a, __m512bh b) {
     ck_vector_model_dot_bf16((float *)&sum, (const uint16_t *)&a, (const uint16_t *)&b);
     return sum;

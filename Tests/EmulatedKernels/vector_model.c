@@ -59,6 +59,10 @@ void ck_vector_model_to_integers(int32_t target[16], const float source[16]) {
     for (int i = 0; i < 16; i++) target[i] = fabsf(source[i]) < 0x1p31f ? (int32_t)rintf(source[i]) : INT32_MIN;
 }
 
+void ck_vector_model_to_bf16(uint16_t target[32], const float a[16], const float b[16]) {
+    for (int i = 0; i < 32; i++) target[i] = ck_bf16_from_f32(ck_model_flush(i < 16 ? b[i] : a[i - 16]));
+}
+
 void ck_vector_model_dot_bf16(float sum[16], const uint16_t a[32], const uint16_t b[32]) {
     for (int i = 0; i < 16; i++) {
         const float high = ck_model_fma_bf16(sum[i], a[2 * i + 1], b[2 * i + 1]);

@@ -30,6 +30,8 @@ void ck_vector_model_fma(float sum[_Nonnull 16], const float a[_Nonnull 16], con
 // VRNDSCALEPS to whole numbers, VCVTPS2DQ: to nearest even; what no int32 holds becomes the least one.
 void ck_vector_model_round(float values[_Nonnull 16]);
 void ck_vector_model_to_integers(int32_t target[_Nonnull 16], const float source[_Nonnull 16]);
+// VCVTNE2PS2BF16: 16 of b, then 16 of a, rounded to nearest even; denormals count as 0.
+void ck_vector_model_to_bf16(uint16_t target[_Nonnull 32], const float a[_Nonnull 16], const float b[_Nonnull 16]);
 // VDPBF16PS: adds the products of a pair of bf16 to each lane, the high element's first, then the low one's, each rounded to
 // nearest even; denormals count as 0 and become 0.
 void ck_vector_model_dot_bf16(float sum[_Nonnull 16], const uint16_t a[_Nonnull 32], const uint16_t b[_Nonnull 32]);
