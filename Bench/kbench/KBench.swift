@@ -51,7 +51,7 @@ struct KBench: ParsableCommand {
   var preset: String?
 
   @Option(help: "Tokens in the caches of attention, separated by commas; the preset gives the heads.")
-  var context = "16384"
+  var context: String?
 
   @Option(name: .customLong("m"), help: "Rows of x, or query tokens of attention, separated by commas.")
   var rows = "1,4,16"
@@ -70,6 +70,16 @@ struct KBench: ParsableCommand {
 
   @Flag(help: "Run all linear layers of each preset in sequence, with weights of their own; the output layer stays dense.")
   var chain = false
+
+  @Option(
+    help: """
+      Run a preset's whole model with random weights: milliseconds for a step of M tokens after those of --context (default \
+      then: 1024), and what of it each part takes.
+      """)
+  var model: String?
+
+  @Option(help: "With --model: only so many of its layers.")
+  var layers: Int?
 
   @Option(help: "A GGUF or safetensors file whose matrices to use; sparse formats prune the smallest weights of each row.")
   var weights: String?

@@ -32,6 +32,14 @@ import Testing
     #expect(settings.presets.map(\.headDimension) == [128, 64])
   }
 
+  @Test func modelsRunWhole() throws {
+    let settings = try settings("--model", "llama-3.1-8b,smollm2-135m", "--layers", "3", "--format", "bf16,razer-g128")
+    #expect(settings.models.map(\.blockCount) == [3, 3])
+    #expect(settings.models.map(\.name) == ["llama-3.1-8b, 3 layers", "smollm2-135m, 3 layers"])
+    #expect(settings.contexts == [1024])
+    #expect(try self.settings("--model", "llama-2-7b").models.map(\.name) == ["llama-2-7b"])
+  }
+
   @Test(arguments: [
     (["--context", "0"], "'0'"), (["--context", "16777217"], "'16777217'"), (["--context", "1k"], "'1k'"),
     (["--shape", "12x"], "--shape 12x"), (["--shape", "0x5"], "--shape 0x5"), (["--shape", ""], "--shape"),
@@ -39,7 +47,9 @@ import Testing
     (["--op", "gemm"], "'gemm'"), (["--format", "fp4"], "'fp4'"), (["--sparsity", "1.5"], "'1.5'"),
     (["--sparsity", "nan"], "'nan'"), (["--threads", "-1"], "-1"), (["--min-time", "-2"], "-2"),
     (["--isa", "avx1024"], "'avx1024'"), (["--isa", "avx2,"], "''"), (["--markdown"], "--list"),
-    (["--chain", "--shape", "16x16"], "--chain"),
+    (["--chain", "--shape", "16x16"], "--chain"), (["--model", "gpt-9"], "gpt-9"), (["--layers", "2"], "--layers"),
+    (["--model", "llama-2-7b", "--layers", "33"], "--layers 33"), (["--model", "llama-2-7b", "--chain"], "--model"),
+    (["--model", "llama-2-7b", "--format", "dense-bf16"], "--model"),
     (["--json", "-", "--plot", "-"], "--plot"), (["--list", "--json", "x"], "--json"), (["--check", "--json", "-"], "--json"),
     (["--machine", "--plot", "x.svg"], "--plot"),
   ])

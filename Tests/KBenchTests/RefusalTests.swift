@@ -41,6 +41,8 @@ import Testing
   func chainsBeyondMemoryAreRefused() throws {
     let bench = try bench("--chain --preset smollm2-135m --m 1000000000000")
     expectRefused("M = 1000000000000") { try bench.runChains(nil) }
+    let model = try self.bench("--model smollm2-135m --m 16000000")
+    expectRefused("M = 16000000") { try model.runModels() }
   }
 
   // MARK: Files

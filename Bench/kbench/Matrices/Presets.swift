@@ -8,8 +8,8 @@ struct ModelPreset {
     var shape: Shape { Shape(outputs: outputs, inputs: inputs) }
   }
 
-  let name: String
-  let blockCount: Int
+  private(set) var name: String
+  private(set) var blockCount: Int
   /// Of one block, in the order in which they run.
   let block: [Layer]
   /// Once per model, after the blocks.
@@ -74,6 +74,14 @@ struct Shape: Hashable, CustomStringConvertible {
 }
 
 extension ModelPreset {
+  /// The same with fewer blocks, under a name that says so.
+  func cut(to blocks: Int) -> ModelPreset {
+    var copy = self
+    if blocks != blockCount { copy.name += ", \(blocks) layers" }
+    copy.blockCount = blocks
+    return copy
+  }
+
   /// Of the block's layers, each once, in the order in which they first run.
   var shapes: [Shape] {
     var seen = Set<Shape>()

@@ -3,7 +3,7 @@ internal import Tessera
 /// One measured thing, as the table shows it and the report keeps it.
 struct ResultRow {
   /// Names that scripts rely on: `dense_gemm`, `bitmap_gemm`, `code4_gemm`, `attention`, `read_bandwidth`, `fork_join`,
-  /// `chain`.
+  /// `chain`, `model`.
   var op: String
   var format: String
   /// The last part of the kernel's name.
@@ -34,6 +34,8 @@ struct ResultRow {
   /// Distinct memory that the runs rotated through.
   var workingSetBytes = 0
   var isHot = false
+  /// Of a whole model what each step takes; nil for everything else.
+  var steps: [(step: ModelStep, seconds: Double)]?
   /// CPUs that other processes kept busy meanwhile; nil where the system does not say.
   var foreignCPUs: Double?
 
@@ -59,6 +61,10 @@ struct ResultRow {
       ("seconds_p10", .number(samples.tenthPercentile)), ("samples", .integer(samples.count)),
       ("working_set_bytes", .integer(workingSetBytes)), ("hot", .bool(isHot)),
       ("foreign_cpus", .optional(foreignCPUs, JSON.number)),
+      (
+        "step_seconds",
+        .optional(steps) { steps in .object(steps.map { ($0.step.rawValue, .number($0.seconds)) }) }
+      ),
     ])
   }
 }

@@ -43,7 +43,8 @@ enum Table {
   /// `bitmap-bf16 50%`, `razer-g128 i16`
   static func formatName(_ row: ResultRow) -> String {
     if let sparsity = row.sparsity { return "\(row.format) \(fixed(sparsity * 100, 0))%" }
-    guard row.op == BenchOperation.code4GEMM.rawValue, let activations = row.activations else { return row.format }
+    let ofModel = ["chain", "model"].contains(row.op) && row.format != WeightFormat.bf16.rawValue
+    guard row.op == BenchOperation.code4GEMM.rawValue || ofModel, let activations = row.activations else { return row.format }
     return switch activations {
     case .bfloat16: row.format
     case .int16: "\(row.format) i16"

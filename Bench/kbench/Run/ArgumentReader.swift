@@ -19,7 +19,8 @@ struct ArgumentReader {
       settings.formats = wanted.compactMap(WeightFormat.init)
       settings.attentionFormats = wanted.compactMap(AttentionFormat.init)
     }
-    settings.contexts = try list(command.context, "--context", "tokens from 1 to \(ArgumentReader.mostContext) for each item") {
+    let context = command.context ?? (command.model == nil ? "16384" : "1024")
+    settings.contexts = try list(context, "--context", "tokens from 1 to \(ArgumentReader.mostContext) for each item") {
       Int($0).flatMap { (1...ArgumentReader.mostContext).contains($0) ? $0 : nil }
     }
     if let activations = command.activations {
@@ -47,6 +48,7 @@ struct ArgumentReader {
     }
     guard command.json != "-" || command.plot != "-" else { throw .usage("--json - and --plot - would share standard output") }
     try readMatrices(into: &settings)
+    try readModels(into: &settings)
     settings.isa = try isaChoice()
     settings.isHot = command.hot
     settings.isChain = command.chain
@@ -75,6 +77,24 @@ struct ArgumentReader {
     if settings.presets.isEmpty, shapes.isEmpty, command.weights == nil { settings.presets = Array(ModelPreset.all.prefix(1)) }
     var seen = Set<Shape>()
     settings.shapes = (shapes + settings.presets.flatMap(\.shapes)).filter { seen.insert($0).inserted }
+  }
+
+  private func readModels(into settings: inout Settings) throws(BenchError) {
+    guard let model = command.model else {
+      guard command.layers == nil else { throw .usage("--layers goes with --model") }
+      return
+    }
+    guard !command.chain, command.weights == nil, command.shape == nil, command.preset == nil else {
+      throw .usage("--model runs a preset whole, with random weights; it goes without --chain, --weights, --shape and --preset")
+    }
+    settings.models = try names(model, "--model", ModelPreset.all.map(\.name)).compactMap(ModelPreset.named)
+    if let layers = command.layers {
+      guard let most = settings.models.map(\.blockCount).min(), (1...most).contains(layers) else {
+        throw .usage("--layers \(layers): at least 1, and no more than the model has")
+      }
+      settings.models = settings.models.map { $0.cut(to: layers) }
+    }
+    if settings.packings.isEmpty { throw .usage("--model: no format of weights among --op and --format") }
   }
 
   /// Names are looked up now, so that a wrong one is told before minutes of packing.

@@ -17,7 +17,7 @@ extension Bench {
   }
 
   /// Refuses an M whose rows memory cannot hold, before anything is packed.
-  private func checkActivations(of model: String, _ shapes: [Shape]) throws(BenchError) {
+  func checkActivations(of model: String, _ shapes: [Shape]) throws(BenchError) {
     let needed = activationBytes(
       inputs: Set(shapes.map(\.inputs)).reduce(0, +), outputs: shapes.map(\.outputs).max() ?? 0)
     guard let available = availableMemory(), needed > Double(available) * 0.9 else { return }
@@ -27,7 +27,7 @@ extension Bench {
   }
 
   /// A model's layers in all packings. The head stays dense in all of them, as it does in SparAMX.
-  private struct Chain {
+  struct Chain {
     let name: String
     /// Of one block in the order in which they run; for each the copies in each packing.
     let layers: [[WeightCopies]]
@@ -36,7 +36,7 @@ extension Bench {
     let packings: [PackingChoice]
   }
 
-  private func chain(of preset: ModelPreset) throws(BenchError) -> Chain {
+  func chain(of preset: ModelPreset) throws(BenchError) -> Chain {
     let packings = settings.packings
     let seed = settings.seed
     func matrix(_ layer: ModelPreset.Layer) -> SourceMatrix {
@@ -145,14 +145,14 @@ extension Bench {
     }
   }
 
-  private func variants(for packing: PackingChoice, rows: Int) throws(BenchError) -> [KernelVariant] {
+  func variants(for packing: PackingChoice, rows: Int) throws(BenchError) -> [KernelVariant] {
     try attempt { () throws(TesseraError) in
       try settings.isa.variants(for: packing.format, packing.activations, rows: rows, selection: executor.selection)
     }
   }
 
   /// The worst of a block's layers; nil when one of them is wrong.
-  private func check(
+  func check(
     _ layers: [WeightCopies], _ variant: KernelVariant, _ io: ChainBuffers, rows: Int
   ) throws(BenchError) -> Accuracy? {
     var worst: Accuracy?
@@ -172,7 +172,7 @@ extension Bench {
     return worst
   }
 
-  private func row(
+  func row(
     _ chain: Chain, _ layers: [WeightCopies], _ packing: PackingChoice, _ variant: KernelVariant,
     rows: Int, accuracy: Accuracy
   ) -> ResultRow {
@@ -189,7 +189,7 @@ extension Bench {
 
 /// x for every width of input and y for the widest output. Layers do not feed each other: random weights would blow the numbers
 /// up.
-private struct ChainBuffers {
+struct ChainBuffers {
   private let inputs: [Int: TestActivations]
   private let output: OutputBuffer
 

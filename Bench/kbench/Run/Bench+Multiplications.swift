@@ -98,12 +98,12 @@ extension Bench {
   }
 
   /// Times cases in turn; the roofline of the meantime and what others used of the CPUs.
-  func time(
-    _ cases: [TimedCase<TesseraError>], title: String
+  func time<Failure: Error>(
+    _ cases: [TimedCase<Failure>], title: String
   ) throws(BenchError) -> (bandwidth: Double?, foreignCPUs: Double?) {
     let load = ForeignLoad()
     let firstSample = bandwidth?.samples.count ?? 0
-    try attempt { () throws(TesseraError) in
+    try attempt { () throws(Failure) in
       let budget = TimeBudget(seconds: settings.secondsPerCase, fewestRounds: 5)
       try interleave(cases, budget: budget, bandwidth: bandwidth) { done in
         console.progress("\(title): \(fixed(done * 100, 0))%")

@@ -39,7 +39,9 @@ final class Bench {
     console.heading(Table.header)
     try setUpBandwidth()
     if settings.operations.contains(.forkJoin) { measureForkJoin() }
-    if settings.isChain {
+    if !settings.models.isEmpty {
+      try runModels()
+    } else if settings.isChain {
       try runChains(layers)
     } else {
       try runMultiplications(sources)

@@ -12,6 +12,8 @@ struct Settings {
   var shapes: [Shape] = []
   /// The models whose chains are run.
   var presets: [ModelPreset] = []
+  /// The models that are run whole.
+  var models: [ModelPreset] = []
   var rows: [Int] = [1, 4, 16]
   var sparsities: [Double] = [0.5]
   var isa: ISAChoice = .best
