@@ -11,9 +11,14 @@ struct ModelOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "How linear layers are stored: bf16, bitmap-bf16, bitmap-int8, or a 4-bit format such as razer-g128. The head stays bf16. "
-        + "Default: bf16; a packed model's layers are as they are.", valueName: "format"))
+      "How linear layers are stored: bf16, bitmap-bf16, bitmap-int8, or a 4-bit format such as razer-g128. Default: "
+        + "bf16; a packed model's layers are as they are.", valueName: "format"))
   var weights: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "How the head is stored, in one of the same formats and with all of its weights. Default: bf16.", valueName: "format"))
+  var head: String?
 
   @Option(help: "The fraction of weights that bitmap formats set to zero, the smallest of each row. Default: 0.5.")
   var sparsity: Double?
@@ -38,7 +43,7 @@ struct ModelOptions: ParsableArguments {
   func loadModel(on executor: Executor) throws(ProgramError) -> LlamaModel {
     let cache = try cacheFormat()
     if isPacked { return try loadPackedModel(cache) }
-    let form = try layerForm()
+    let (form, head) = (try layerForm(), try headForm())
     defer { Terminal.clearProgress() }
     return try attempt { () throws(ModelError) in
       let checkpoint = try LlamaCheckpoint(path: model)
@@ -46,14 +51,14 @@ struct ModelOptions: ParsableArguments {
         checkpoint, keys: cache ?? .bf16, values: cache ?? .bf16, on: executor
       ) { matrix throws(ModelError) in
         Terminal.progress("loading \(matrix.place)")
-        return try form.layer(of: matrix, on: executor)
+        return try (matrix.place == .head ? head : form).layer(of: matrix, on: executor)
       }
     }
   }
 
   private func loadPackedModel(_ cache: KVFormat?) throws(ProgramError) -> LlamaModel {
-    guard weights == nil, sparsity == nil else {
-      throw .usage("--\(weights == nil ? "sparsity" : "weights"): the layers of a packed model are as they are")
+    for (option, isGiven) in [("weights", weights != nil), ("head", head != nil), ("sparsity", sparsity != nil)] where isGiven {
+      throw .usage("--\(option): the layers of a packed model are as they are")
     }
     let activations = try activations.map { name throws(ProgramError) in try activationType(name, ActivationType.allCases) }
     return try attempt { () throws(ModelError) in
@@ -86,14 +91,26 @@ struct ModelOptions: ParsableArguments {
   }
 
   private func layerForm() throws(ProgramError) -> LayerForm {
-    let name = weights ?? WeightFormat.bf16.rawValue
-    guard let format = WeightFormat(rawValue: name) else {
-      throw .usage("--weights \(name): known are \(WeightFormat.allCases.map(\.rawValue).joined(separator: ", "))")
-    }
+    let format = try weightFormat(weights, option: "weights")
     let sparsity = sparsity ?? 0.5
     guard (0...1).contains(sparsity) else { throw .usage("--sparsity \(sparsity): a fraction from 0 to 1") }
     let type = try activations.map { name throws(ProgramError) in try activationType(name, format.activations) }
     return LayerForm(format: format, sparsity: sparsity, activations: type)
+  }
+
+  /// The head reads the rows that the other layers read, where its kernels can.
+  private func headForm() throws(ProgramError) -> LayerForm {
+    let format = try weightFormat(head, option: "head")
+    let type = activations.flatMap { ActivationType(rawValue: $0) }.flatMap { format.activations.contains($0) ? $0 : nil }
+    return LayerForm(format: format, sparsity: 0, activations: type)
+  }
+
+  private func weightFormat(_ name: String?, option: String) throws(ProgramError) -> WeightFormat {
+    let name = name ?? WeightFormat.bf16.rawValue
+    guard let format = WeightFormat(rawValue: name) else {
+      throw .usage("--\(option) \(name): known are \(WeightFormat.allCases.map(\.rawValue).joined(separator: ", "))")
+    }
+    return format
   }
 }
 
@@ -105,7 +122,6 @@ struct LayerForm {
   let activations: ActivationType?
 
   func layer(of matrix: LlamaMatrix, on executor: Executor) throws(ModelError) -> any LinearLayer {
-    if matrix.place == .head { return try matrix.dense(on: executor) }
     switch format {
     case .bf16: return try matrix.dense(on: executor)
     case .bitmapBF16: return try sparse(matrix, .bf16, on: executor)

@@ -33,7 +33,8 @@ internal import Testing
   }
 
   @Test(arguments: [
-    (["--weights", "fp5"], "fp5"), (["--cache", "fp5"], "fp5"), (["--sparsity", "1.5"], "1.5"), (["--threads", "-1"], "-1"),
+    (["--weights", "fp5"], "fp5"), (["--head", "fp5"], "--head fp5"), (["--cache", "fp5"], "fp5"),
+    (["--sparsity", "1.5"], "1.5"), (["--threads", "-1"], "-1"),
     (["--activations", "int8"], "int8"), (["--weights", "razer-g16", "--activations", "fp8"], "fp8"),
   ])
   func formsThatDoNotExistAreRefused(arguments: [String], culprit: String) throws {
