@@ -98,6 +98,13 @@ let package = Package(
       ],
       path: "Bench/kbench", swiftSettings: swiftFlags),
     .executableTarget(
+      name: "quality",
+      dependencies: [
+        "TesseraCalibration", "TesseraCompression", "TesseraModels", "TesseraLayers", "Tessera",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Bench/quality", swiftSettings: swiftFlags),
+    .executableTarget(
       name: "ReadmeExample", dependencies: ["Tessera", "TesseraLayers"], path: "Examples/Readme", swiftSettings: swiftFlags),
     .target(
       name: "DocumentationExamples",
@@ -116,6 +123,9 @@ let package = Package(
       name: "TesseraCommandTests",
       dependencies: ["TesseraCommand", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: swiftFlags),
+    .testTarget(
+      name: "QualityTests", dependencies: ["quality", "TesseraCalibration", "TesseraModels", "Tessera"], swiftSettings: swiftFlags
+    ),
     .testTarget(name: "TesseraLayersTests", dependencies: ["TesseraLayers", "Tessera"], swiftSettings: swiftFlags),
     .testTarget(
       name: "TesseraModelsTests", dependencies: ["TesseraModels", "TesseraLayers", "Tessera", "DocumentationExamples"],
