@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the C peers against the libraries that are there, and says which are missing.
 #
-#   Bench/peers/build.sh [--onednn PREFIX] [--ggml PREFIX] [--out FOLDER]
+#   Bench/peers/build.sh [--onednn PREFIX] [--ggml PREFIX] [--llama PREFIX] [--out FOLDER]
 #
 # A PREFIX, where a library was installed, holds include/ and lib/ (or lib64/). Install ggml from a build for this machine: its
 # instruction sets are chosen when it is built. Without a prefix oneDNN is looked for with pkg-config.
@@ -9,12 +9,13 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 out=$here/../../.build_peers
-onednn= ggml=
+onednn= ggml= llama=
 while [ $# -gt 0 ]; do
     [ $# -gt 1 ] || { echo "build.sh: $1 needs a value" >&2; exit 2; }
     case $1 in
     --onednn) onednn=$2 ;;
     --ggml) ggml=$2 ;;
+    --llama) llama=$2 ;;
     --out) out=$2 ;;
     *) echo "build.sh: $1: no such option" >&2; exit 2 ;;
     esac
@@ -59,4 +60,18 @@ if [ -n "$ggml" ] && [ -f "$ggml/include/ggml-backend.h" ]; then
 else
     echo "missing: ggml (ggml-backend.h, libggml, libggml-base) at ${ggml:-a --ggml PREFIX}"
     echo "         ggml_mul_mat is not built"
+fi
+
+# A program about text, without the measuring of the others.
+if [ -n "$llama" ] && [ -f "$llama/include/llama.h" ]; then
+    rest=
+    for folder in "$llama/lib64" "$llama/lib"; do
+        [ -f "$folder/libllama.a" ] && rest="-lggml -lggml-cpu -lggml-base -lstdc++ -fopenmp"
+    done
+    "$compiler" -std=c17 -O2 -Wall -Wextra -pthread "$here/llama_generate.c" "-I$llama/include" $(libraries "$llama") -lllama \
+        $rest -lm -ldl -o "$out/llama_generate"
+    echo "built $out/llama_generate"
+else
+    echo "missing: llama.cpp (llama.h, libllama, libggml) at ${llama:-a --llama PREFIX}"
+    echo "         llama_generate is not built"
 fi
