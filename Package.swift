@@ -68,7 +68,8 @@ let package = Package(
     .target(
       name: "TesseraCalibration",
       dependencies: [
-        "TesseraCompression", "CCompression", "Tessera", .target(name: "CLAPACK", condition: .when(platforms: [.linux])),
+        "TesseraCompression", "CCompression", "TesseraModels", "TesseraLayers", "Tessera",
+        .target(name: "CLAPACK", condition: .when(platforms: [.linux])),
       ],
       swiftSettings: swiftFlags),
     .target(
@@ -86,7 +87,7 @@ let package = Package(
     .executableTarget(
       name: "TesseraCommand",
       dependencies: [
-        "TesseraCompression", "TesseraModels", "TesseraLayers", "Tessera",
+        "TesseraCalibration", "TesseraCompression", "TesseraModels", "TesseraLayers", "Tessera",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: swiftFlags),

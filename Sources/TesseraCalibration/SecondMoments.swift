@@ -1,3 +1,9 @@
+#if canImport(Accelerate)
+  internal import Accelerate
+#else
+  internal import CLAPACK
+#endif
+internal import CCompression
 public import Tessera
 public import TesseraCompression
 
@@ -38,44 +44,40 @@ public struct SecondMoments: Sendable {
     for index in activations.indices where !activations[index].isFinite {
       throw .nonFiniteMoment(row: index % inputs, column: index % inputs)
     }
-    let x = activations.withUnsafeBufferPointer { $0.map { Double($0) } }
-    let inputs = inputs
-    elements.withUnsafeMutableBufferPointer { elements in
-      x.withUnsafeBufferPointer { x in
-        guard let elements = elements.baseAddress, let x = x.baseAddress else { return }
-        // As many tokens at a time as stay in the cache while all rows read them.
-        for first in stride(from: 0, to: tokens, by: 32) {
-          ThreadPool.run(parts: inputs, on: pool) { row, _ in
-            SecondMoments.add(
-              x + first * inputs, tokens: min(32, tokens - first), inputs: inputs, row: row, to: elements + row * inputs)
-          }
-        }
-        for row in 0..<inputs {
-          for column in 0..<row { elements[column * inputs + row] = elements[row * inputs + column] }
-        }
-      }
+    for first in stride(from: 0, to: tokens, by: SecondMoments.tokensOfBlock) {
+      let count = min(SecondMoments.tokensOfBlock, tokens - first)
+      addBlock(activations.extracting(first * inputs..<(first + count) * inputs), tokens: count, on: pool)
     }
   }
 
-  /// Adds to a row what stands on and left of the diagonal, four tokens at a time, so that it is loaded and stored less often.
-  private static func add(
-    _ x: UnsafePointer<Double>, tokens: Int, inputs: Int, row: Int, to sums: UnsafeMutablePointer<Double>
-  ) {
-    var token = 0
-    while token + 4 <= tokens {
-      let (x0, x1, x2, x3) = (
-        x + token * inputs, x + (token + 1) * inputs, x + (token + 2) * inputs, x + (token + 3) * inputs
-      )
-      let (f0, f1, f2, f3) = (x0[row], x1[row], x2[row], x3[row])
-      for column in 0...row {
-        sums[column] = sums[column] + f0 * x0[column] + f1 * x1[column] + f2 * x2[column] + f3 * x3[column]
+  /// Two panels of so many tokens fit the L1 cache.
+  private static let tokensOfBlock = 256
+
+  private mutating func addBlock(_ activations: Span<Float>, tokens: Int, on pool: ThreadPool?) {
+    let (inputs, width) = (inputs, Int(CC_MOMENT_PANEL))
+    let panelCount = (inputs + width - 1) / width
+    let panels = [Double](unsafeUninitializedCapacity: panelCount * tokens * width) { panels, count in
+      panels.initialize(repeating: 0)
+      for token in 0..<tokens {
+        for input in 0..<inputs {
+          panels[(input / width * tokens + token) * width + input % width] = Double(activations[token * inputs + input])
+        }
       }
-      token += 4
+      count = panels.count
     }
-    while token < tokens {
-      let (last, factor) = (x + token * inputs, x[token * inputs + row])
-      for column in 0...row { sums[column] += factor * last[column] }
-      token += 1
+    elements.withUnsafeMutableBufferPointer { elements in
+      panels.withUnsafeBufferPointer { panels in
+        guard let elements = elements.baseAddress, let panels = panels.baseAddress else { return }
+        // The n-th panel has n + 1 others to be multiplied with: the first and the last together are as many as any such two.
+        ThreadPool.run(parts: (panelCount + 1) / 2, on: pool) { part, _ in
+          cc_add_moments(panels, tokens, inputs, part, elements)
+          let other = panelCount - 1 - part
+          if other != part { cc_add_moments(panels, tokens, inputs, other, elements) }
+        }
+        ThreadPool.run(parts: inputs, on: pool) { row, _ in
+          for column in row + 1..<max(row + 1, inputs) { elements[row * inputs + column] = elements[column * inputs + row] }
+        }
+      }
     }
   }
 
@@ -89,13 +91,18 @@ public struct SecondMoments: Sendable {
       throw .sizeMismatch(what: "differences", expected: inputs, got: difference.count)
     }
     var total = 0.0
-    for begin in stride(from: 0, to: difference.count, by: inputs) {
-      for row in 0..<inputs {
-        var sum = 0.0
-        for column in 0..<inputs { sum += elements[row * inputs + column] * Double(difference[begin + column]) }
-        total += sum * Double(difference[begin + row])
-      }
+    var product = [Double](repeating: 0, count: SecondMoments.rowsOfProduct * inputs)
+    for begin in stride(from: 0, to: difference.count / inputs, by: SecondMoments.rowsOfProduct) {
+      let rows = min(SecondMoments.rowsOfProduct, difference.count / inputs - begin)
+      let block = (begin * inputs..<(begin + rows) * inputs).map { Double(difference[$0]) }
+      // Rows are columns to BLAS, and H is symmetric.
+      cblas_dgemm(
+        CblasColMajor, CblasNoTrans, CblasNoTrans, Int32(inputs), Int32(rows), Int32(inputs), 1, elements, Int32(inputs), block,
+        Int32(inputs), 0, &product, Int32(inputs))
+      for index in block.indices { total += block[index] * product[index] }
     }
     return total
   }
+
+  private static let rowsOfProduct = 64
 }

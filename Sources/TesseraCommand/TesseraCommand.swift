@@ -13,7 +13,7 @@ struct TesseraCommand: ParsableCommand {
 
       Environment: TESSERA_ISA caps the instruction sets.
       """,
-    subcommands: [GenerateCommand.self, PerplexityCommand.self, InspectCommand.self])
+    subcommands: [GenerateCommand.self, PerplexityCommand.self, CompressCommand.self, InspectCommand.self])
 
   /// Every mistake is one line; help keeps its own form.
   static func main() {

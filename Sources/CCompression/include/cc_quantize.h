@@ -102,4 +102,12 @@ size_t cc_feedback_scratch_bytes(size_t inputs, size_t group);
 cc_result cc_quantize_rows_with_feedback(const cc_feedback *feedback, const float *x, float factor, size_t rows, void *scratch,
                                          uint8_t *codes, uint16_t *scales, size_t *bad_row, size_t *bad_group);
 
+enum { CC_MOMENT_PANEL = 8 };
+
+// Adds the products of tokens to rows 8 panel ... 8 panel + 7 of `sums`, inputs x inputs, in the columns up to 8 panel + 7: the
+// sum of x x^T on and below the diagonal, and a corner above it. `panels` are the tokens' inputs in eights, panel after panel,
+// token after token, the last one filled up with zeros; all of them are floats that were widened. Each sum is in the order of
+// the tokens.
+void cc_add_moments(const double *panels, size_t tokens, size_t inputs, size_t panel, double *sums);
+
 #pragma clang assume_nonnull end

@@ -1,8 +1,8 @@
 internal import CKernels
 
 /// XXH64 with seed 0, the checksum of packed files (Docs/Formats.md 4).
-enum Checksum {
-  static func xxh64(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
+package enum Checksum {
+  package static func xxh64(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
     guard let start = bytes.baseAddress else { return withUnsafeBytes(of: 0) { ck_xxh64($0.baseAddress.unsafelyUnwrapped, 0) } }
     return ck_xxh64(start, bytes.count)
   }
@@ -20,7 +20,7 @@ enum Checksum {
   static let digitCount = 16
 
   /// Sixteen lower-case hexadecimal digits.
-  static func text(_ value: UInt64) -> String {
+  package static func text(_ value: UInt64) -> String {
     let digits = String(value, radix: 16)
     return String(repeating: "0", count: digitCount - digits.count) + digits
   }

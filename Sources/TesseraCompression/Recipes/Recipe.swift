@@ -173,7 +173,7 @@ extension Recipe {
   }
 
   /// Whether a name matches a pattern, byte by byte.
-  static func matches(_ name: String, _ pattern: String) -> Bool {
+  package static func matches(_ name: String, _ pattern: String) -> Bool {
     let (name, pattern) = (Array(name.utf8), Array(pattern.utf8))
     var (n, p) = (0, 0)
     // Where to go back to: the last star, and what it has swallowed so far.

@@ -47,7 +47,7 @@ public struct LlamaCheckpoint: Sendable {
   }
 
   /// The path itself, or the folder of the file that it names.
-  private static func folder(of path: String) -> String {
+  static func folder(of path: String) -> String {
     guard path.hasSuffix(".safetensors") || path.hasSuffix(".json") else { return path }
     return path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
   }

@@ -1,4 +1,4 @@
-internal import Tessera
+package import Tessera
 public import TesseraLayers
 
 /// One decoder layer: x += attention(norm(x)), then x += feedForward(norm(x)).
@@ -17,6 +17,26 @@ public struct LlamaLayer: Sendable {
     self.attention = attention
     self.feedForwardNorm = feedForwardNorm
     self.feedForward = feedForward
+  }
+
+  /// Runs the layer on the rows of a step, in place.
+  /// - Parameter index: which of the states' caches is the layer's.
+  package func callAsFunction(
+    _ x: inout [Float], _ step: AttentionStep, epsilon: Float, states: inout [SequenceState], index: Int,
+    scratch: inout LayerScratch, on executor: Executor
+  ) throws(TesseraError) {
+    var normed = try scratch.take(x.count)
+    defer { scratch.give(normed) }
+    var delta = try scratch.take(x.count)
+    defer { scratch.give(delta) }
+    try executor.normalize(x, attentionNorm, epsilon, into: &normed)
+    var attended = delta.mutableSpan
+    try attention(normed.span, step, states: &states, layer: index, scratch: &scratch, into: &attended, on: executor)
+    try executor.add(delta, to: &x)
+    try executor.normalize(x, feedForwardNorm, epsilon, into: &normed)
+    var raised = delta.mutableSpan
+    try feedForward(normed.span, rows: step.rows, scratch: &scratch, into: &raised, on: executor)
+    try executor.add(delta, to: &x)
   }
 
   /// The bytes of weights that a token reads.
@@ -72,4 +92,16 @@ public struct LlamaModel: Sendable {
 
 private func check(_ what: String, expected: Int, got: Int) throws(ModelError) {
   guard expected == got else { throw ModelError.layerMismatch(what: what, expected: expected, got: got) }
+}
+
+extension Executor {
+  func normalize(_ x: [Float], _ weight: [Float], _ epsilon: Float, into y: inout [Float]) throws(TesseraError) {
+    var target = y.mutableSpan
+    try normalize(x.span, weight: weight.span, epsilon: epsilon, into: &target)
+  }
+
+  fileprivate func add(_ delta: [Float], to x: inout [Float]) throws(TesseraError) {
+    var target = x.mutableSpan
+    try add(delta.span, to: &target)
+  }
 }

@@ -150,34 +150,10 @@ extension LlamaRunner {
   private mutating func runLayers(
     _ x: inout [Float], _ step: AttentionStep, states: inout [SequenceState]
   ) throws(TesseraError) {
-    let epsilon = model.configuration.normEpsilon
-    var normed = try scratch.take(x.count)
-    defer { scratch.give(normed) }
-    var delta = try scratch.take(x.count)
-    defer { scratch.give(delta) }
     for (index, layer) in model.layers.enumerated() {
-      try normalize(x, layer.attentionNorm, epsilon, into: &normed)
-      var attended = delta.mutableSpan
-      try layer.attention(
-        normed.span, step, states: &states, layer: index, scratch: &scratch, into: &attended, on: executor)
-      try add(delta, to: &x)
-      try normalize(x, layer.feedForwardNorm, epsilon, into: &normed)
-      var raised = delta.mutableSpan
-      try layer.feedForward(normed.span, rows: step.rows, scratch: &scratch, into: &raised, on: executor)
-      try add(delta, to: &x)
+      try layer(
+        &x, step, epsilon: model.configuration.normEpsilon, states: &states, index: index, scratch: &scratch, on: executor)
     }
-  }
-
-  private func normalize(
-    _ x: [Float], _ weight: [Float], _ epsilon: Float, into y: inout [Float]
-  ) throws(TesseraError) {
-    var target = y.mutableSpan
-    try executor.normalize(x.span, weight: weight.span, epsilon: epsilon, into: &target)
-  }
-
-  private func add(_ delta: [Float], to x: inout [Float]) throws(TesseraError) {
-    var target = x.mutableSpan
-    try executor.add(delta.span, to: &target)
   }
 
   /// Logits of some rows, a few at a time.
@@ -206,7 +182,7 @@ extension LlamaRunner {
     }
     var normed = try scratch.take(rows.count * width)
     defer { scratch.give(normed) }
-    try normalize(wanted, model.outputNorm, model.configuration.normEpsilon, into: &normed)
+    try executor.normalize(wanted, model.outputNorm, model.configuration.normEpsilon, into: &normed)
     var target = logits.mutableSpan
     try model.head(normed.span, rows: rows.count, into: &target, on: executor)
   }

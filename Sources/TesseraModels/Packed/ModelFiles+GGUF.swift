@@ -19,6 +19,17 @@ extension ModelFiles {
     self = try operating { () throws(TesseraError) in try ModelFiles(contents, file: file.path) }
   }
 
+  /// The files that belong to a checkpoint: of its folder, or as its GGUF file's metadata says.
+  /// - Throws: what reading them gives.
+  public init(of checkpoint: LlamaCheckpoint) throws(ModelError) {
+    if let file = checkpoint.source as? GGUFFile {
+      try self.init(file)
+    } else {
+      let folder = LlamaCheckpoint.folder(of: checkpoint.source.path)
+      self = try readingModelFile { () throws(WeightFileError) in try ModelFiles(folder: folder) }
+    }
+  }
+
   private static func line(_ json: JSONValue) -> [UInt8] { Array(json.text().utf8) + [UInt8(ascii: "\n")] }
 }
 

@@ -68,7 +68,13 @@ public struct PackedModel: Sendable {
   public func model(
     keys: KVFormat? = nil, values: KVFormat? = nil, activations: ActivationType? = nil
   ) throws(ModelError) -> LlamaModel {
-    let loader = PackedModelLoader(self, keys: keys, values: values, activations: activations)
+    let caches = caches.map { form in
+      var form = form
+      form.keys.format = keys ?? form.keys.format
+      form.values.format = values ?? form.values.format
+      return form
+    }
+    let loader = PackedModelLoader(configuration, file, caches, activations: activations)
     var layers: [LlamaLayer] = []
     for layer in 0..<configuration.layerCount { layers.append(try loader.layer(layer)) }
     let (embedding, head) = try loader.embeddingAndHead()

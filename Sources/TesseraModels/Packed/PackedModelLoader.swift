@@ -1,26 +1,23 @@
-internal import Tessera
+package import Tessera
 internal import TesseraLayers
 
 /// Makes the layers of a packed model, whose tensors `PackedModelLayout` has checked.
-struct PackedModelLoader {
+package struct PackedModelLoader {
   private let configuration: LlamaConfiguration
   private let file: PackedFile
   private let caches: [CacheForm]
   private let activations: ActivationType?
 
-  init(_ model: PackedModel, keys: KVFormat?, values: KVFormat?, activations: ActivationType?) {
-    configuration = model.configuration
-    file = model.file
-    caches = model.caches.map { form in
-      var form = form
-      form.keys.format = keys ?? form.keys.format
-      form.values.format = values ?? form.values.format
-      return form
-    }
+  package init(
+    _ configuration: LlamaConfiguration, _ file: PackedFile, _ caches: [CacheForm], activations: ActivationType? = nil
+  ) {
+    self.configuration = configuration
+    self.file = file
+    self.caches = caches
     self.activations = activations
   }
 
-  func layer(_ layer: Int) throws(ModelError) -> LlamaLayer {
+  package func layer(_ layer: Int) throws(ModelError) -> LlamaLayer {
     let feedForward = GatedFeedForward(
       gate: try linear(.layer(layer, .gate)), up: try linear(.layer(layer, .up)), down: try linear(.layer(layer, .down)))
     return LlamaLayer(

@@ -1,0 +1,104 @@
+internal import Tessera
+public import TesseraCompression
+internal import TesseraLayers
+public import TesseraModels
+
+/// A recipe held against a model: every rule matches something, every rank is known.
+struct CompressionPlan {
+  let recipe: Recipe
+  let configuration: LlamaConfiguration
+  /// Of each layer; nil where rows are whole.
+  let keys: [RankPlan.Projection]?
+  let values: [RankPlan.Projection]?
+
+  /// - Parameter scores: what rank rules other than `uniform` go by.
+  init(
+    _ recipe: Recipe, of configuration: LlamaConfiguration, scores: RankScores?, file: String
+  ) throws(ModelCompressionError) {
+    self.recipe = recipe
+    self.configuration = configuration
+    let names = configuration.places.map { PackedModelNames.stem($0) }
+    for (index, rule) in recipe.rules.enumerated() {
+      for pattern in rule.layers where !names.contains(where: { Recipe.matches($0, pattern) }) {
+        throw .recipe(
+          .contradiction(file: file, key: "weights[\(index)].layers", detail: "'\(pattern)' matches no matrix of the model"))
+      }
+    }
+    keys = try CompressionPlan.ranks(recipe.keys, .key, configuration, scores, file: file)
+    values = try CompressionPlan.ranks(recipe.values, .value, configuration, scores, file: file)
+    if let values = recipe.values, values.isFused {
+      for layer in 0..<configuration.layerCount {
+        let name = PackedModelNames.stem(.layer(layer, .output))
+        guard recipe.rule(for: name)?.needsCalibration == true else { continue }
+        throw .recipe(
+          .contradiction(
+            file: file, key: "low_rank.values.fused",
+            detail: "the rule for \(name) needs inputs that were calibrated, and fused values give it others"))
+      }
+    }
+  }
+
+  private static func ranks(
+    _ lowRank: Recipe.LowRank?, _ projection: LlamaProjection, _ configuration: LlamaConfiguration, _ scores: RankScores?,
+    file: String
+  ) throws(ModelCompressionError) -> [RankPlan.Projection]? {
+    guard let lowRank else { return nil }
+    let key = "low_rank.\(projection == .key ? "keys" : "values")"
+    guard lowRank.rule == .uniform || scores != nil else {
+      throw .recipe(.contradiction(file: file, key: "\(key).ranks", detail: "\(lowRank.rule.rawValue) needs scores"))
+    }
+    let shape = configuration.attention
+    do throws(CompressionError) {
+      let heads = try HeadGroups(
+        heads: shape.keyValueHeads, headDimension: projection == .key ? shape.keyDimension : shape.valueDimension,
+        .perGroup(heads: lowRank.headsPerGroup))
+      var candidates: [RankSearch.Candidate] = []
+      for layer in 0..<configuration.layerCount {
+        let name = PackedModelNames.stem(.layer(layer, projection))
+        candidates.append(RankSearch.Candidate(name: name, heads: heads, scores: scores?.scores[name] ?? []))
+      }
+      return try RankSearch(keeping: lowRank.ratio, by: lowRank.rule).ranks(of: candidates).projections
+    } catch {
+      throw .recipe(.contradiction(file: file, key: key, detail: "\(error)"))
+    }
+  }
+
+  func rule(_ place: LlamaPlace) -> Recipe.Rule? { recipe.rule(for: PackedModelNames.stem(place)) }
+
+  func cacheForm(ofLayer layer: Int) -> CacheForm {
+    CacheForm(
+      keys: CacheForm.Side(recipe.keyFormat, ranks: keys?[layer].ranks),
+      values: CacheForm.Side(recipe.valueFormat, ranks: values?[layer].ranks),
+      fusesValues: recipe.values?.isFused ?? false)
+  }
+
+  /// Whether a layer's compression asks for the inputs of some of its projections.
+  func needsMoments(ofLayer layer: Int, _ projections: LlamaProjection...) -> Bool {
+    let lowRank: [(LlamaProjection, Recipe.LowRank?)] = [(.key, recipe.keys), (.value, recipe.values)]
+    return projections.contains { projection in
+      rule(.layer(layer, projection))?.needsCalibration == true
+        || lowRank.contains { $0.0 == projection && $0.1 != nil && $0.1?.objective != .weights }
+    }
+  }
+}
+
+/// What can go wrong when a model is compressed.
+public enum ModelCompressionError: Error, Sendable, Equatable {
+  case recipe(RecipeError)
+  case model(ModelError)
+  /// `matrix` could not be compressed.
+  case matrix(name: String, CompressionError)
+  /// The recipe looks at activations, and there is no text to take them from, or one that is too short.
+  case noCalibration(recipe: String)
+}
+
+extension ModelCompressionError: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .recipe(let error): "\(error)"
+    case .model(let error): "\(error)"
+    case .matrix(let name, let error): "\(name): \(error)"
+    case .noCalibration(let recipe): "the recipe '\(recipe)' needs a calibration text of at least one token"
+    }
+  }
+}
