@@ -22,7 +22,7 @@ struct Quality: ParsableCommand {
       """)
 
   @Argument(help: "A folder with config.json, tokenizer.json and safetensors, or a GGUF file.")
-  var model: String
+  var model = ""
 
   @Option(help: "The text to measure on. Default: eval.txt in the model's folder.")
   var text: String?
@@ -42,7 +42,8 @@ struct Quality: ParsableCommand {
   @Option(help: "Only forms whose name contains this, and dense.")
   var only: String?
 
-  @Option(help: ArgumentHelp("The report. Forms that it has already are not measured again.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("The report. Forms that it has already, on as many windows, are not measured again.", valueName: "file"))
   var json: String?
 
   @Option(help: ArgumentHelp("Draw the report.", valueName: "file.svg"))
@@ -77,6 +78,7 @@ struct Quality: ParsableCommand {
       for form in Form.all { line(form.name) }
       return
     }
+    guard !model.isEmpty else { throw .usage("which model? A folder, or a GGUF file") }
     guard window >= 1, calibrationWindows >= 1, windows ?? 1 >= 1 else {
       throw .usage("--window, --windows and --calibration-windows: at least 1")
     }
@@ -94,16 +96,18 @@ struct Quality: ParsableCommand {
       model: Quality.name(of: model), calibration: Quality.name(of: calibrationPath), text: Quality.name(of: textPath),
       windowLength: window, calibrationWindows: calibrationWindows)
     if let json, FileManager.default.fileExists(atPath: json) { report.resume(from: try Report(path: json)) }
+    let tokenizer = try attempt { () throws(TokenizerError) in try Tokenizer(path: model) }
+    let ids = tokenizer.encode(try read(textPath))
+    guard ids.count >= 2 else { throw .failed("\(textPath): \(ids.count) tokens; a prediction takes two") }
+    let wanted = min(max(1, (ids.count - 1) / window), windows ?? .max)
     let forms = Form.all.filter { form in
-      report[form.name] == nil && (only == nil || form.family == .dense || form.name.contains(only ?? ""))
+      (report[form.name]?.windows.count ?? 0) < wanted
+        && (only == nil || form.family == .dense || form.name.contains(only ?? ""))
     }
     guard !forms.isEmpty else { return report }
 
     let executor = try attempt { () throws(TesseraError) in try Executor(threads: threads == 0 ? nil : threads) }
-    let tokenizer = try attempt { () throws(TokenizerError) in try Tokenizer(path: model) }
     let checkpoint = try attempt { () throws(ModelError) in try LlamaCheckpoint(path: model) }
-    let ids = tokenizer.encode(try read(textPath))
-    guard ids.count >= 2 else { throw .failed("\(textPath): \(ids.count) tokens; a prediction takes two") }
     let maker = ModelMaker(
       checkpoint: checkpoint, calibration: try calibrate(checkpoint, calibrationPath, tokenizer, on: executor),
       executor: executor)

@@ -51,12 +51,14 @@ struct QualityPlot {
   private func weightPanel(_ dense: Report.Row) -> String {
     var points: [Point] = []
     for (form, row) in measured([.fourBit]) {
-      let all = measured([.fourBit]).filter { $0.form.weights.format == form.weights.format }.map(\.row.perplexity)
-      let isBest = row.perplexity == all.min()
+      let all = measured([.fourBit]).filter { $0.form.weights.format == form.weights.format }.map {
+        report.perplexity(of: $0.row)
+      }
+      let isBest = report.perplexity(of: row) == all.min()
       guard isBest || form.weights.search == .nearest else { continue }
       points.append(
         Point(
-          x: row.bitsPerWeight, y: row.perplexity, label: isBest ? "\(form.weights.format)" : "",
+          x: row.bitsPerWeight, y: report.perplexity(of: row), label: isBest ? "\(form.weights.format)" : "",
           colour: QualityPlot.colours[0], isFilled: isBest))
     }
     for (form, row) in measured([.sparse, .sparseFourBit]) {
@@ -64,7 +66,7 @@ struct QualityPlot {
       let zeros = "\(Int(((form.weights.sparsity ?? 0) * 100).rounded()))% zeros"
       points.append(
         Point(
-          x: row.bitsPerWeight, y: row.perplexity, label: isWanda ? zeros : "",
+          x: row.bitsPerWeight, y: report.perplexity(of: row), label: isWanda ? zeros : "",
           colour: QualityPlot.colours[form.family == .sparse ? 1 : 2], isFilled: isWanda))
     }
     let key = [
@@ -88,7 +90,7 @@ struct QualityPlot {
       if index == series.endIndex { series.append((name, [])) }
       series[index].points.append(
         Point(
-          x: Double(row.cacheBytesPerToken) / Double(dense.cacheBytesPerToken), y: row.perplexity,
+          x: Double(row.cacheBytesPerToken) / Double(dense.cacheBytesPerToken), y: report.perplexity(of: row),
           label: latent.objective == .queryWeighted ? latent.bits.map { "\($0) bits" } ?? "bf16" : "",
           colour: QualityPlot.colours[index % QualityPlot.colours.count]))
     }

@@ -88,6 +88,24 @@ extension Report {
   }
 }
 
+extension Report {
+  /// The perplexity of a row. One that was measured on fewer windows than dense is set beside dense on these: texts differ far more
+  /// than forms do, so dense's perplexity times their ratio is the best guess for the whole text.
+  func perplexity(of row: Row) -> Double {
+    guard let dense else { return row.perplexity }
+    return exp(dense.negativeLogLikelihood + Report.difference(row, from: dense).mean)
+  }
+
+  /// Rows that were measured on fewer windows than dense.
+  var shortRows: Int { rows.count { $0.windows.count < dense?.windows.count ?? 0 } }
+
+  /// The windows of the shortest row; nil where all have as many as dense.
+  var fewestWindows: Int? {
+    guard let dense, let fewest = rows.map(\.windows.count).min(), fewest < dense.windows.count else { return nil }
+    return fewest
+  }
+}
+
 // MARK: Files
 
 extension Report {

@@ -15,22 +15,27 @@ struct Tables {
 
   var text: String {
     guard let dense = report.dense else { return "" }
-    let first =
+    var paragraphs = [
       "Dense bf16 has a perplexity of **\(fixed(dense.perplexity, 3))**; \(dense.windows.count) windows of "
-      + "\(report.windowLength) predictions."
-    let tables = [
-      (
-        "4-bit weights",
-        weights(.fourBit, "format") {
-          "`\($0.weights.format)`"
-        } column: {
-          $0.weights.search.rawValue
-        }
-      ),
-      ("Sparse weights", sparse), ("Caches of latents", caches), ("Bytes of cache for a token", cacheBytes),
-      ("One by one", list), ("What is expected", expectations),
+        + "\(report.windowLength) predictions."
     ]
-    return ([first] + tables.map { "### \($0.0)\n\n\($0.1)" }).joined(separator: "\n\n")
+    if let fewest = report.fewestWindows {
+      paragraphs.append(
+        "\(report.shortRows) forms were measured on fewer windows, at least the first \(fewest): for these the table has dense's "
+          + "perplexity times their ratio on the same windows.")
+    }
+    let fourBit = weights(.fourBit, "format") {
+      "`\($0.weights.format)`"
+    } column: {
+      $0.weights.search.rawValue
+    }
+    let tables = [
+      ("4-bit weights", fourBit), ("Sparse weights", sparse), ("Caches of latents", caches),
+      ("Bytes of cache for a token", cacheBytes), ("One by one", list), ("What was expected", expectations),
+    ]
+    // A table without rows is two lines of frame.
+    let filled = tables.filter { $0.1.split(separator: "\n").count > 2 }
+    return (paragraphs + filled.map { "### \($0.0)\n\n\($0.1)" }).joined(separator: "\n\n")
   }
 
   // MARK: Two-way tables
@@ -46,7 +51,7 @@ struct Tables {
     return table(
       [corner, "bits per weight"],
       measured.map { form, row in
-        Cell(row: [name(form), fixed(row.bitsPerWeight, 3)], column: column(form), text: fixed(row.perplexity, 3))
+        Cell(row: [name(form), fixed(row.bitsPerWeight, 3)], column: column(form), text: fixed(report.perplexity(of: row), 3))
       })
   }
 
@@ -56,12 +61,12 @@ struct Tables {
       (rows(.sparse) + rows(.sparseFourBit)).map { form, row in
         Cell(
           row: [percent(form.weights.sparsity ?? 0), "`\(form.weights.format)`", fixed(row.bitsPerWeight, 3)],
-          column: form.weights.criterion.rawValue, text: fixed(row.perplexity, 3))
+          column: form.weights.criterion.rawValue, text: fixed(report.perplexity(of: row), 3))
       })
   }
 
   private var caches: String {
-    table(["latents", "least"], latents { fixed($0.perplexity, 3) })
+    table(["latents", "least"], latents { fixed(report.perplexity(of: $0), 3) })
   }
 
   private var cacheBytes: String {
@@ -112,8 +117,8 @@ struct Tables {
       ["form", "bits per weight", "cache bytes", "perplexity", "over dense"],
       (split + rows(.combined)).map { form, row in
         [
-          form.name, fixed(row.bitsPerWeight, 3), "\(row.cacheBytesPerToken)", fixed(row.perplexity, 3),
-          "+\(fixed((row.perplexity / dense.perplexity - 1) * 100, 2)) %",
+          form.name, fixed(row.bitsPerWeight, 3), "\(row.cacheBytesPerToken)", fixed(report.perplexity(of: row), 3),
+          "+\(fixed((report.perplexity(of: row) / dense.perplexity - 1) * 100, 2)) %",
         ]
       })
   }
@@ -126,7 +131,7 @@ struct Tables {
         let (mean, error) = Report.difference(worse, from: better)
         let holds = mean > 2 * error ? "yes" : mean < -2 * error ? "**no**" : "not to be told"
         return [
-          better.name, worse.name, "\(fixed(better.perplexity, 3)), \(fixed(worse.perplexity, 3))",
+          better.name, worse.name, "\(fixed(report.perplexity(of: better), 3)), \(fixed(report.perplexity(of: worse), 3))",
           "\(fixed((exp(mean) - 1) * 100, 2)) ± \(fixed(error * 100, 2)) %", holds,
         ]
       })

@@ -111,6 +111,17 @@ import Testing
     #expect(abs(error - 1.0 / 3) < 1e-12)
   }
 
+  @Test func rowsOfFewerWindowsAreSetBesideDenseOnThese() {
+    var report = Report(model: "m", calibration: "c", text: "t", windowLength: 8, calibrationWindows: 2)
+    report.add(Report.Row(family: .dense, name: "bf16", bitsPerWeight: 16, cacheBytesPerToken: 64, windows: [1, 3]))
+    let short = Report.Row(family: .fourBit, name: "nvfp4", bitsPerWeight: 4.5, cacheBytesPerToken: 64, windows: [1.5])
+    #expect(report.fewestWindows == nil)
+    report.add(short)
+    #expect(report.fewestWindows == 1 && report.shortRows == 1)
+    #expect(abs(report.perplexity(of: short) - 12.182493960703473) < 1e-9)
+    #expect(Tables(report: report).text.contains("fewer windows") && !Tables(report: report).text.contains("### Sparse"))
+  }
+
   @Test func tablesAndPicturesShowWhatWasMeasured() throws {
     var report = Report(model: "m", calibration: "c", text: "t", windowLength: 8, calibrationWindows: 2)
     for (index, form) in Form.all.enumerated() {
