@@ -7,7 +7,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 
-all_stages='lint portable debug sanitize thread traits release fuzz'
+all_stages='lint portable debug sanitize thread traits release example fuzz'
 fuzz_seconds=${FUZZ_SECONDS:-15}
 
 # What a stage returns when this machine lacks what it needs. It has then said so in its last line.
@@ -58,6 +58,18 @@ stage_thread() { TESSERA_PACKAGE=core swift_test thread ThreadPool --sanitize=th
 
 # Without hwloc and libnuma: the machine as we read it ourselves.
 stage_traits() { TESSERA_PACKAGE=core swift_test traits 'Machine|Topology|ThreadPool' --disable-default-traits; }
+
+# A package of its own that depends on this one by its path: what is public must be enough for a program from outside. It goes on
+# with a text if the reference model is there. Built where and as the release stage builds, so that little is compiled twice.
+stage_example() {
+    local flags=(--package-path Examples/Stream --product Stream --scratch-path .build-release -c release)
+    local model=models/SmolLM2-135M-Instruct.Q4_1.gguf text
+    swift build "${flags[@]}" -Xswiftc -enable-testing -Xswiftc -warnings-as-errors </dev/null || return
+    [ -f "$model" ] || { echo 'skipped: no reference model to run Examples/Stream with'; return 0; }
+    text=$("$(swift build "${flags[@]}" --show-bin-path)/Stream" "$model" 'The capital of France is') || return
+    echo "$text"
+    [[ $text == *Paris* ]]
+}
 
 stage_fuzz() { Tests/Fuzz/run.sh "$fuzz_seconds"; }
 
