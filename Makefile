@@ -1,10 +1,11 @@
 # The commands that people type. What they do stands in Scripts/.
 
-.PHONY: help deps bench model test docs lint format
+.PHONY: help deps bench demo model test docs lint format
 .NOTPARALLEL:
 
 help:
 	@echo 'make bench    install what is missing, build release, measure this machine (real weights if they can be fetched)'
+	@echo 'make demo     run a real model in several forms: text, speed, bytes and perplexity of each, in a table and demo.svg'
 	@echo 'make test     every test, as CI runs it; Scripts/test.sh STAGE... runs some of the stages'
 	@echo 'make lint     check the formatting of Swift and C; make format corrects it'
 	@echo 'make docs     write the documentation of the modules as web pages into .build-docs/html'
@@ -16,6 +17,9 @@ deps:
 
 bench: deps
 	@Scripts/bench.sh
+
+demo: deps
+	@Scripts/demo.sh
 
 model:
 	@Scripts/fetch-model.sh
