@@ -89,8 +89,8 @@ extension Report {
 }
 
 extension Report {
-  /// The perplexity of a row. One that was measured on fewer windows than dense is set beside dense on these: texts differ far more
-  /// than forms do, so dense's perplexity times their ratio is the best guess for the whole text.
+  /// The perplexity of a row. One that was measured on fewer windows than dense is set beside dense on these: texts differ far
+  /// more than forms do, so dense's perplexity times their ratio is the best guess for the whole text.
   func perplexity(of row: Row) -> Double {
     guard let dense else { return row.perplexity }
     return exp(dense.negativeLogLikelihood + Report.difference(row, from: dense).mean)
