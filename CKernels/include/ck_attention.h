@@ -31,17 +31,29 @@ extern "C" {
 //                scale[t] times its integers. The integers are -127...127.
 //   CK_KV_LATENT_BF16   latents of keys, which ck_latent_attention.h reads: tokens in lanes, four blocks of 16. A block has a
 //                line of 64 bytes for each two elements, dim rounded up to 32: those of its token 0, of token 1, ... 15.
+//   CK_KV_AFFINE8, 4, 3, 2   rows of dim codes of so many bits, dim rounded up to 32, with a scale and a zero for each token:
+//                scale (code - zero). attention/kv_affine.h draws them.
+//   CK_KV_LATENT_AFFINE8, 4, 3, 2   the same of latents of keys, tokens in lanes.
 typedef enum __attribute__((enum_extensibility(open))) : uint32_t {
-    CK_KV_BF16        = 0,
-    CK_KV_INT8        = 1,
-    CK_KV_LATENT_BF16 = 16,
+    CK_KV_BF16           = 0,
+    CK_KV_INT8           = 1,
+    CK_KV_AFFINE8        = 8,
+    CK_KV_AFFINE4        = 9,
+    CK_KV_AFFINE3        = 10,
+    CK_KV_AFFINE2        = 11,
+    CK_KV_LATENT_BF16    = 16,
+    CK_KV_LATENT_AFFINE8 = 24,
+    CK_KV_LATENT_AFFINE4 = 25,
+    CK_KV_LATENT_AFFINE3 = 26,
+    CK_KV_LATENT_AFFINE2 = 27,
 } ck_kv_type;
 
 // Bytes of a part, a multiple of 64; 0 where the type is unknown or the size overflows.
 size_t ck_kv_part_bytes(ck_kv_type type, size_t dim);
 
 // Stores `row` (dim floats) as token `slot` of a part, rounded to nearest even or quantised: int8 rows as ck_x_quantize_f32
-// does. Writes the row, its padding and its scale, and nothing of other tokens.
+// does, codes of few bits as Docs/LowRank.md, 5, defines them. Writes the row, its padding, its scale and zero, and changes
+// nothing of other tokens.
 void ck_kv_write(ck_kv_type type, size_t dim, void *part, size_t slot, const float *row);
 // What is stored, as floats.
 void ck_kv_read(ck_kv_type type, size_t dim, const void *part, size_t slot, float *row);

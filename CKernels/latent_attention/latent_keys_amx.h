@@ -124,15 +124,14 @@ static void latent_quick_piece(const latent_waiting *of, size_t piece) {
 #undef CALL
 }
 
-// The next part's lines, asked for a few at each step.
+// The lines of what is read next, asked for a few at each step.
 typedef struct {
     const char *at, *end;
 } latent_ahead;
 
 static latent_ahead latent_ahead_of(const ck_kv_span *latents, size_t part, size_t bytes) {
-    if (part >= ck_kv_parts(latents->tokens)) return (latent_ahead){0};
-    const char *at = latents->parts[part];
-    return (latent_ahead){at, at + bytes};
+    const char *at = part < ck_kv_parts(latents->tokens) ? latents->parts[part] : latents->next;
+    return (latent_ahead){at, at ? at + bytes : NULL};
 }
 
 CK_INLINE void latent_ask_ahead(latent_ahead *ahead, size_t lines) {

@@ -28,7 +28,7 @@ struct ModelOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "How caches store keys and values: \(KVFormat.allCases.map(\.rawValue).joined(separator: ", ")). "
+      "How caches store keys and values: \(KVFormat.ofWholeKeys.map(\.rawValue).joined(separator: ", ")). "
         + "Default: bf16, or what a packed model says.", valueName: "format"))
   var cache: String?
 
@@ -68,8 +68,8 @@ struct ModelOptions: ParsableArguments {
 
   private func cacheFormat() throws(ProgramError) -> KVFormat? {
     guard let cache else { return nil }
-    guard let format = KVFormat(rawValue: cache) else {
-      throw .usage("--cache \(cache): known are \(KVFormat.allCases.map(\.rawValue).joined(separator: ", "))")
+    guard let format = KVFormat(rawValue: cache), KVFormat.ofWholeKeys.contains(format) else {
+      throw .usage("--cache \(cache): known are \(KVFormat.ofWholeKeys.map(\.rawValue).joined(separator: ", "))")
     }
     return format
   }

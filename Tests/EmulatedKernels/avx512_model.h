@@ -142,6 +142,7 @@ CK_MODEL __m512 _mm512_cvtepi32_ps(__m512i a) { return __builtin_convertvector((
 
 // Integer arithmetic wraps.
 CK_MODEL __m512i _mm512_add_epi32(__m512i a, __m512i b) { return (__m512i)((ck_u32x16)a + (ck_u32x16)b); }
+CK_MODEL __m512i _mm512_sub_epi16(__m512i a, __m512i b) { return (__m512i)((ck_u16x32)a - (ck_u16x32)b); }
 CK_MODEL __m512i _mm512_sub_epi32(__m512i a, __m512i b) { return (__m512i)((ck_u32x16)a - (ck_u32x16)b); }
 CK_MODEL __m512i _mm512_and_si512(__m512i a, __m512i b) { return a & b; }
 CK_MODEL __m512i _mm512_or_si512(__m512i a, __m512i b) { return a | b; }
@@ -150,6 +151,9 @@ CK_MODEL __m512i _mm512_slli_epi32(__m512i a, unsigned count) {
 }
 CK_MODEL __m512i _mm512_srli_epi32(__m512i a, unsigned count) {
     return count > 31 ? (__m512i){0} : (__m512i)((ck_u32x16)a >> count);
+}
+CK_MODEL __m512i _mm512_srai_epi32(__m512i a, unsigned count) {
+    return (__m512i)((ck_i32x16)a >> (int)(count > 31 ? 31 : count));
 }
 CK_MODEL __m512i _mm512_xor_si512(__m512i a, __m512i b) { return a ^ b; }
 CK_MODEL __m512i _mm512_slli_epi16(__m512i a, unsigned count) {
@@ -163,6 +167,7 @@ CK_MODEL __m256i _mm256_slli_epi16(__m256i a, unsigned count) {
     return count > 15 ? (__m256i){0} : (__m256i)((ck_u16x16)a << (uint16_t)count);
 }
 CK_MODEL __m512i _mm512_cvtepi8_epi16(__m256i a) { return (__m512i) __builtin_convertvector((ck_i8x32)a, ck_i16x32); }
+CK_MODEL __m512i _mm512_cvtepu8_epi32(__m128i a) { return (__m512i) __builtin_convertvector((ck_u8x16)a, ck_u32x16); }
 CK_MODEL __m256i _mm256_cvtepu8_epi16(__m128i a) { return (__m256i) __builtin_convertvector((ck_u8x16)a, ck_u16x16); }
 // Bit 4 a + 2 b + c of `truth` for every bit.
 CK_MODEL __m512i _mm512_ternarylogic_epi32(__m512i a, __m512i b, __m512i c, int truth) {

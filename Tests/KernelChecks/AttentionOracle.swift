@@ -51,6 +51,7 @@ extension Oracle {
 
   private static func operands(_ operands: AttentionOperands, _ kernel: AttentionKernel) -> Operands {
     let (left, held) = (operands.elements.left, operands.held)
+    if let bits = kernel.format?.affineBits { return affine(operands, kernel, bits: bits) }
     if ["avx512bf16", "amxbf16"].contains(kernel.isaTag) {
       return Operands(left: left.map { Double(Float(BFloat16($0))) }, right: held)
     }
@@ -65,6 +66,23 @@ extension Oracle {
       zip(row, tokens).map { $0.0 * $0.1.scale }.chunks(of: Int(CK_KV_TOKENS)).flatMap(steps)
     }
     return Operands(left: weights, right: tokens.flatMap { $0.codes.map { Float($0) } }, hasSteps: true)
+  }
+
+  /// p times the scale of its token, rounded as p is, and codes less their zeros.
+  private static func affine(_ operands: AttentionOperands, _ kernel: AttentionKernel, bits: Int) -> Operands {
+    let attentionCase = operands.attentionCase
+    let scales = operands.elements.stored.chunks(of: attentionCase.dimension).map { row -> Float in
+      let range = row.reduce(0) { max($0, $1) } - row.reduce(0) { min($0, $1) }
+      return row.allSatisfy(\.isFinite) && range.isFinite ? max(range, 1e-5) / Float(1 << bits - 1) : .nan
+    }
+    let rounds = ["avx512bf16", "amxbf16"].contains(kernel.isaTag)
+    let weights = operands.elements.left.chunks(of: attentionCase.tokens).flatMap { row in
+      zip(row, scales).map { p, scale in Double(rounds ? Float(BFloat16(p * scale)) : p * scale) }
+    }
+    let codes = operands.held.chunks(of: attentionCase.dimension).enumerated().flatMap { token, row in
+      row.map { scales[token].isNaN ? 0 : ($0 / scales[token]).rounded() }
+    }
+    return Operands(left: weights, right: codes, hasSteps: true)
   }
 
   /// A row as int16 of one step.
@@ -162,5 +180,18 @@ extension Array {
   /// Pieces of `count` elements, the last one shorter where they do not divide.
   fileprivate func chunks(of count: Int) -> [[Element]] {
     stride(from: 0, to: self.count, by: count).map { Array(self[$0..<Swift.min($0 + count, self.count)]) }
+  }
+}
+
+extension KVFormat {
+  /// Of a code with a scale and a zero point.
+  fileprivate var affineBits: Int? {
+    switch self {
+    case .bf16, .int8: nil
+    case .affine8: 8
+    case .affine4: 4
+    case .affine3: 3
+    case .affine2: 2
+    }
   }
 }

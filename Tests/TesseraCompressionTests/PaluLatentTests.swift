@@ -1,3 +1,4 @@
+import Tessera
 import TesseraLayers
 import Testing
 
@@ -34,6 +35,30 @@ import Testing
       #expect(row.zero == (sign > 0 ? 0 : UInt8(1 << bits - 1)))
       for (h, restored) in zip(latent, row.dequantized) { #expect(abs(h - restored) <= row.scale / 2 * (1 + 1e-5)) }
     }
+  }
+
+  /// What a cache holds is what this quantiser makes, bit for bit.
+  @Test(arguments: [(2, KVFormat.affine2), (3, .affine3), (4, .affine4), (8, .affine8)], [32, 64, 96, 256])
+  func cachesHoldTheseNumbers(form: (bits: Int, format: KVFormat), rank: Int) throws {
+    let quantizer = try LatentQuantizer(bits: form.bits)
+    let shape = try AttentionShape(queryHeads: 4, keyValueHeads: 4, keyDimension: 64)
+    let matrix = [Float](repeating: 0, count: 4 * 64 * rank)
+    let latentKeys = try LatentKeys([matrix], ranks: [rank], rotary: RotaryEmbedding(rotated: 64, theta: 10000), shape: shape)
+    var cache = try KVCache(
+      shape, keys: form.format, latentKeys: latentKeys, values: form.format,
+      latentValues: LatentValues(fusedRanks: [rank], shape: shape))
+    let rows = (0..<100).map { token -> [Float] in
+      let scale: Float = [1, 1e-7, 3e4, 0, 1e-30][token % 5]
+      return randomFloats(rank, seed: UInt64(token + 1)).map { $0 * scale + (token % 7 == 3 ? scale * 5 : 0) }
+    }
+    let all = rows.flatMap { $0 }
+    try cache.append(keys: all.span, values: all.span)
+    for (token, row) in rows.enumerated() {
+      let wanted = quantizer.quantize(row.span).dequantized.map(\.bitPattern)
+      #expect(cache.key(at: token, head: 0).map(\.bitPattern) == wanted, "token \(token)")
+      #expect(cache.value(at: token, head: 0).map(\.bitPattern) == wanted, "token \(token)")
+    }
+    #expect(cache.bytesPerToken == 2 * LatentStorage.quantized(quantizer).bytes(rank: rank))
   }
 
   @Test(arguments: [2, 3, 4, 8])

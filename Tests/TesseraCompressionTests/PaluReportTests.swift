@@ -62,8 +62,8 @@ import Testing
 
   @Test(
     arguments: [
-      (nil, 2 * 320, 2 * 512), (8, 320 + 8 * 4, 512 + 2 * 4), (4, 160 + 8 * 4, 256 + 2 * 4), (3, 120 + 8 * 4, 192 + 2 * 4),
-      (2, 80 + 8 * 4, 128 + 2 * 4),
+      (nil, 2 * 320, 2 * 512), (8, 320 + 8 * 5, 512 + 2 * 5), (4, 160 + 8 * 5, 256 + 2 * 5), (3, 120 + 8 * 5, 192 + 2 * 5),
+      (2, 80 + 8 * 5, 128 + 2 * 5),
     ] as [(Int?, Int, Int)])
   func bytesCountScales(bits: Int?, keyBytes: Int, valueBytes: Int) throws {
     let plan = try plan([

@@ -67,6 +67,7 @@ struct CheckedAttentionKernel: Sendable, CustomTestStringConvertible {
 
   @Test(arguments: [AttentionKernel.Step.keys, .softmax, .values], KVFormat.allCases)
   func everyListEndsWithAScalarReference(step: AttentionKernel.Step, format: KVFormat) throws {
+    guard step != .keys || KVFormat.ofWholeKeys.contains(format) else { return }
     let last = try #require(AttentionKernel.all(step, format).last)
     #expect(last.isaTag == "scalar" && last.instructionSets.isEmpty && last.minRows == 1)
   }

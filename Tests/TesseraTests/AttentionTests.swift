@@ -78,7 +78,7 @@ private func tolerance(_ shape: AttentionShape) -> Double {
   func decodingAgreesWithTheDefinition(shape: AttentionShape, tokens: Int) throws {
     let sequence = Sequence(shape, tokens: tokens, seed: UInt64(tokens))
     let executor = try Executor(threads: 1)
-    for format in KVFormat.allCases {
+    for format in KVFormat.ofWholeKeys {
       let cache = try sequence.cache(keys: format, values: format)
       let y = try attend(executor, sequence.queries(tokens - 1..<tokens), to: [cache.contents])
       let reference = sequence.reference(tokens - 1, of: cache) { _ in true }
@@ -91,7 +91,7 @@ private func tolerance(_ shape: AttentionShape) -> Double {
   func scalarKernelsAreExact(shape: AttentionShape) throws {
     let sequence = Sequence(shape, tokens: 600, seed: 2)
     let executor = try Executor(threads: 1, isa: ISALevel("scalar"))
-    for format in KVFormat.allCases {
+    for format in KVFormat.ofWholeKeys {
       let cache = try sequence.cache(keys: format, values: .bf16)
       let y = try attend(executor, sequence.queries(599..<600), to: [cache.contents])
       #expect(distance(y, sequence.reference(599, of: cache) { _ in true }) < 1e-5, "\(format)")
@@ -125,7 +125,7 @@ private func tolerance(_ shape: AttentionShape) -> Double {
 
   @Test func selectedTokensAreTheOnlyOnesSeen() throws {
     let sequence = Sequence(AttentionTests.shapes[0], tokens: 900, seed: 5)
-    for format in KVFormat.allCases {
+    for format in KVFormat.ofWholeKeys {
       let cache = try sequence.cache(keys: format, values: format)
       let lists = [Array(stride(from: UInt32(0), to: 900, by: 7)), Array(UInt32(400)..<529)]
       let y = try attend(Executor(threads: 1), sequence.queries(899..<900), to: [cache.contents.selecting(lists)], mask: .all)
@@ -165,7 +165,7 @@ private func tolerance(_ shape: AttentionShape) -> Double {
     }
   }
 
-  @Test(arguments: KVFormat.allCases)
+  @Test(arguments: KVFormat.ofWholeKeys)
   func appendingOneByOneIsAppendingAtOnce(format: KVFormat) throws {
     let sequence = Sequence(AttentionTests.shapes[1], tokens: 131, seed: 9)
     let bulk = try sequence.cache(keys: format, values: format)
@@ -202,7 +202,7 @@ private func tolerance(_ shape: AttentionShape) -> Double {
   /// A rejected token may leave anything behind, NaN too.
   @Test func forgottenTokensLeaveNoTrace() throws {
     let sequence = Sequence(AttentionTests.shapes[0], tokens: 70, seed: 11)
-    for format in KVFormat.allCases {
+    for format in KVFormat.ofWholeKeys {
       var cache = try sequence.cache(keys: format, values: format)
       let clean = try attend(Executor(threads: 1), sequence.queries(69..<70), to: [cache.contents])
       let bad = [Float](repeating: .nan, count: 3 * sequence.shape.keyWidth)

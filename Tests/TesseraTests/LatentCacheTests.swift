@@ -46,7 +46,8 @@ private struct LatentSequence {
     rotary = try RotaryEmbedding(rotated: shape.keyDimension, theta: 10000, pairing: pairing)
   }
 
-  func cache(lifting: Bool = true) throws -> KVCache {
+  /// - Parameter tokens: the first of them, appended at once; nil takes all.
+  func cache(lifting: Bool = true, format: KVFormat = .bf16, tokens: Int? = nil) throws -> KVCache {
     let latentKeys = try keyRanks.map {
       try LatentKeys(keyMatrices, ranks: $0, bias: hasBias ? keyBias : nil, rotary: rotary, shape: shape)
     }
@@ -55,9 +56,17 @@ private struct LatentSequence {
         ? try LatentValues(valueMatrices, ranks: $0, bias: hasBias ? valueBias : nil, shape: shape)
         : try LatentValues(fusedRanks: $0, shape: shape)
     }
-    var cache = try KVCache(shape, latentKeys: latentKeys, latentValues: latentValues)
-    try cache.append(keys: keys.span, values: values.span)
+    var cache = try KVCache(
+      shape, keys: keyRanks == nil ? .bf16 : format, latentKeys: latentKeys, values: format, latentValues: latentValues)
+    try append(0..<(tokens ?? self.tokens), to: &cache)
     return cache
+  }
+
+  func append(_ range: Range<Int>, to cache: inout KVCache) throws {
+    let (keyWidth, valueWidth) = (cache.keyWidth, cache.valueWidth)
+    let newKeys = Array(keys[range.lowerBound * keyWidth..<range.upperBound * keyWidth])
+    let newValues = Array(values[range.lowerBound * valueWidth..<range.upperBound * valueWidth])
+    try cache.append(keys: newKeys.span, values: newValues.span)
   }
 
   /// A head's rows of a group's matrix times a latent, or what is stored where there are no groups.
@@ -140,6 +149,49 @@ private struct LatentSequence {
       // Queries, probabilities and sums of latents in bf16 at most: the relative error in the Euclidean norm stays below 1%.
       #expect(error < 0.01 * size, "\(queryHeads) query heads, \(tokens) tokens")
     }
+  }
+
+  static let codes: [KVFormat] = [.affine8, .affine4, .affine3, .affine2]
+
+  /// Attention over what is held in codes is attention over the numbers that they stand for.
+  @Test(arguments: codes, forms.indices)
+  func codesAgreeWithTheDefinition(format: KVFormat, form: Int) throws {
+    let (keyRanks, valueRanks) = LatentCacheTests.forms[form]
+    for (tokens, hasBias) in [(65, true), (600, false)] {
+      let sequence = try LatentSequence(
+        LatentCacheTests.shape(8, 4), keyRanks: keyRanks, valueRanks: valueRanks, hasBias: hasBias, tokens: tokens,
+        seed: UInt64(form))
+      let cache = try sequence.cache(format: format)
+      let y = try attend(Executor(threads: 2), sequence.lastQueries(), to: [cache.contents])
+      let reference = sequence.reference(of: cache)
+      let size = reference.reduce(0) { $0 + $1 * $1 }.squareRoot()
+      let error = zip(y, reference).reduce(0) { $0 + (Double($1.0) - $1.1) * (Double($1.0) - $1.1) }.squareRoot()
+      #expect(error < 0.01 * size, "\(tokens) tokens")
+    }
+  }
+
+  /// One by one, in bulk, after forgetting others, and in a fork whose parent stays as it is: the same bits.
+  @Test(arguments: codes)
+  func codesAreAppendedInAnyWay(format: KVFormat) throws {
+    let sequence = try LatentSequence(
+      LatentCacheTests.shape(8, 4), keyRanks: [32, 48], valueRanks: [40, 33], hasBias: true, tokens: 131, seed: 5)
+    let executor = try Executor(threads: 1)
+    let bulk = try sequence.cache(format: format)
+    let y = try attend(executor, sequence.lastQueries(), to: [bulk.contents])
+    var single = try sequence.cache(format: format, tokens: 1)
+    for token in 1..<131 { try sequence.append(token..<token + 1, to: &single) }
+    #expect(try attend(executor, sequence.lastQueries(), to: [single.contents]) == y)
+    let parent = try sequence.cache(format: format, tokens: 100)
+    let before = (0..<100).map { parent.key(at: $0, head: 3) }
+    var child = parent
+    try child.truncate(to: 70)
+    let badKeys = [Float](repeating: .nan, count: 5 * child.keyWidth)
+    let badValues = [Float](repeating: .nan, count: 5 * child.valueWidth)
+    try child.append(keys: badKeys.span, values: badValues.span)
+    try child.truncate(to: 70)
+    try sequence.append(70..<131, to: &child)
+    #expect(try attend(executor, sequence.lastQueries(), to: [child.contents]) == y)
+    #expect((0..<100).map { parent.key(at: $0, head: 3) } == before)
   }
 
   /// With ranks as large as the heads, latents can hold the keys and values themselves.
@@ -228,6 +280,10 @@ private struct LatentSequence {
     #expect(throws: TesseraError.self) { try LatentValues(fusedRanks: [8, 0], shape: shape) }
     #expect(throws: TesseraError.unsupportedLatents(.int8)) {
       try KVCache(shape, keys: .int8, latentKeys: keys([matrix, matrix], [16, 16], shape: shape), latentValues: nil)
+    }
+    #expect(throws: TesseraError.unsupportedLatents(.affine4)) {
+      try KVCache(
+        shape, keys: .affine4, latentKeys: nil, values: .affine4, latentValues: LatentValues(fusedRanks: [8], shape: shape))
     }
     var cache = try KVCache(shape, latentKeys: keys([matrix, matrix], [16, 16], shape: shape), latentValues: nil)
     let rows = [Float](repeating: 1, count: 192)

@@ -29,10 +29,13 @@ struct LatentKeysCase: CustomStringConvertible {
   var pairing = ck_pairing.CK_PAIRS_HALVES
   var hasBias = false
   var numbers = Numbers.random
+  /// How latents are stored.
+  var type = ck_kv_type.CK_KV_LATENT_BF16
   var seed: UInt64 = 1
 
   var description: String {
-    "rank \(rank), dim \(dim), heads \(heads), rows \(rows), tokens \(tokens), first \(first), rotated \(rotated ?? dim), "
+    "type \(type.rawValue), rank \(rank), dim \(dim), heads \(heads), rows \(rows), tokens \(tokens), first \(first), "
+      + "rotated \(rotated ?? dim), "
       + "pairing \(pairing.rawValue), bias \(hasBias), \(numbers), seed \(seed)"
   }
 
@@ -51,7 +54,7 @@ struct LatentKeysCase: CustomStringConvertible {
 /// The operands of a case.
 final class LatentKeysOperands {
   let at: LatentKeysCase
-  /// tokens x rank, heads * dim x rank, heads * dim, heads * rows x dim.
+  /// Latents as they are held; tokens x rank, heads * dim x rank, heads * dim, heads * rows x dim.
   let latents, w, bias, queries: [Float]
   let parts: [GuardedBuffer]
   let b, packedBias, table, origin, q: GuardedBuffer
@@ -66,12 +69,12 @@ final class LatentKeysOperands {
       }
     }
     self.at = at
-    latents = numbers(at.tokens * at.rank, 1)
+    let written = numbers(at.tokens * at.rank, 1)
     w = numbers(at.heads * at.dim * at.rank, 1 / Float(at.rank).squareRoot())
     bias = at.hasBias ? numbers(at.heads * at.dim, 1) : []
     queries = numbers(at.heads * at.rows * at.dim, 1.5).map { at.numbers == .integers ? $0 : $0 * 1.0001 }
 
-    parts = try LatentKeysOperands.parts(at, latents)
+    (parts, latents) = try LatentKeysOperands.store(at, written)
     var group = LatentKeysOperands.shape(at)
     try #require(ck_latent_validate(&group) == .CK_OK, "\(at)")
     b = try #require(GuardedBuffer(byteCount: ck_latent_packed_bytes(&group), guardPage: .after))
@@ -98,17 +101,23 @@ final class LatentKeysOperands {
       rank: at.rank, dim: at.dim, heads: at.heads, rotated: at.rotated ?? at.dim, pairing: at.pairing, b: nil, bias: nil)
   }
 
-  /// Slots that hold no token of the chunk keep the pattern that is NaN as bf16.
-  private static func parts(_ at: LatentKeysCase, _ latents: [Float]) throws -> [GuardedBuffer] {
-    let bytes = ck_kv_part_bytes(.CK_KV_LATENT_BF16, at.rank), perPart = Int(CK_KV_TOKENS)
-    return try (0..<(at.tokens + perPart - 1) / perPart).map { part in
+  /// The parts, and what reading them gives. Slots that hold no token of the chunk keep a pattern that is NaN as bf16 and in
+  /// scales.
+  private static func store(_ at: LatentKeysCase, _ latents: [Float]) throws -> ([GuardedBuffer], [Float]) {
+    let bytes = ck_kv_part_bytes(at.type, at.rank), perPart = Int(CK_KV_TOKENS)
+    var held: [Float] = []
+    let parts = try (0..<(at.tokens + perPart - 1) / perPart).map { part in
       let buffer = try #require(GuardedBuffer(byteCount: bytes, guardPage: .after))
       for token in part * perPart..<min((part + 1) * perPart, at.tokens) {
         let row = Array(latents[token * at.rank..<(token + 1) * at.rank])
-        ck_kv_write(.CK_KV_LATENT_BF16, at.rank, buffer.base, token % perPart, row)
+        ck_kv_write(at.type, at.rank, buffer.base, token % perPart, row)
+        var back = [Float](repeating: .nan, count: at.rank)
+        ck_kv_read(at.type, at.rank, buffer.base, token % perPart, &back)
+        held += back
       }
       return buffer
     }
+    return (parts, held)
   }
 
   /// heads * rows x tokens. `only`: of one row of each head, computed alone; `tokens`: of a prefix of the chunk.

@@ -1,23 +1,81 @@
 internal import Tessera
 
 /// How a cache is stored, as `--format` names it.
+///
+/// Palu's keep half of the rank: keys in groups of one head (`palu-`) or of four (`palu-g4-`), values of four, lifted.
 enum AttentionFormat: String, CaseIterable {
   case denseBF16 = "dense-bf16"
   case int8
+  case paluBF16 = "palu-bf16"
+  case paluInt8 = "palu-int8"
+  case paluInt4 = "palu-int4"
+  case paluInt3 = "palu-int3"
+  case paluInt2 = "palu-int2"
+  case paluGroupsBF16 = "palu-g4-bf16"
+  case paluGroupsInt4 = "palu-g4-int4"
 
-  /// Of keys and values.
+  /// Those that are measured unless others are asked for.
+  static let usual: [AttentionFormat] = [.denseBF16, .int8, .paluBF16, .paluInt4]
+
+  /// Of keys and values, or of their latents.
   var rows: KVFormat {
     switch self {
-    case .denseBF16: .bf16
+    case .denseBF16, .paluBF16, .paluGroupsBF16: .bf16
     case .int8: .int8
+    case .paluInt8: .affine8
+    case .paluInt4, .paluGroupsInt4: .affine4
+    case .paluInt3: .affine3
+    case .paluInt2: .affine2
     }
   }
 
-  func emptyCache(_ shape: AttentionShape) -> KVCache { KVCache(shape, keys: rows, values: rows) }
+  /// Heads that share a latent of keys; nil where keys are whole.
+  private var headsOfKeys: Int? {
+    switch self {
+    case .denseBF16, .int8: nil
+    case .paluBF16, .paluInt8, .paluInt4, .paluInt3, .paluInt2: 1
+    case .paluGroupsBF16, .paluGroupsInt4: 4
+    }
+  }
+
+  /// Whether caches hold latents.
+  var isLatent: Bool { headsOfKeys != nil }
+
+  func emptyCache(_ shape: AttentionShape, seed: UInt64) throws(TesseraError) -> KVCache {
+    guard let heads = headsOfKeys else { return KVCache(shape, keys: rows, values: rows) }
+    let keys = LatentGroups(heads, of: shape, dimension: shape.keyDimension, seed: seed)
+    let values = LatentGroups(4, of: shape, dimension: shape.valueDimension, seed: seed &+ 1)
+    let rotary = try RotaryEmbedding(
+      rotated: shape.keyDimension, theta: 500_000,
+      scaling: .llama3(factor: 8, lowFactor: 1, highFactor: 4, originalContext: 8192))
+    return try KVCache(
+      shape, keys: rows, latentKeys: LatentKeys(keys.matrices, ranks: keys.ranks, rotary: rotary, shape: shape), values: rows,
+      latentValues: LatentValues(values.matrices, ranks: values.ranks, shape: shape))
+  }
 
   /// The kernels for keys and values that a selection chooses.
   func kernels(of selection: KernelSelection, rows: Int) -> [AttentionKernel] {
-    [selection.attention(.keys, self.rows, rows: rows), selection.attention(.values, self.rows, rows: rows)]
+    [
+      selection.attention(isLatent ? .latentKeys : .keys, self.rows, rows: rows),
+      selection.attention(.values, self.rows, rows: rows),
+    ]
+  }
+}
+
+/// Random matrices that lift latents of half the rank to numbers of variance 1.
+private struct LatentGroups {
+  let ranks: [Int]
+  let matrices: [[Float]]
+
+  /// Groups of `heads` heads, or of fewer where that does not divide them.
+  init(_ heads: Int, of shape: AttentionShape, dimension: Int, seed: UInt64) {
+    let width = ((1...heads).last { shape.keyValueHeads % $0 == 0 } ?? 1) * dimension
+    let rank = (width / 2 + 31) / 32 * 32
+    ranks = Array(repeating: rank, count: shape.keyValueHeads * dimension / width)
+    matrices = ranks.indices.map { group in
+      var generator = SplitMix64(seed: seed, stream: group)
+      return (0..<width * rank).map { _ in generator.normal() / Float(rank).squareRoot() }
+    }
   }
 }
 
@@ -30,7 +88,7 @@ final class AttentionCaches {
   /// As many copies as `byteCount` bytes hold, at least one.
   init(_ format: AttentionFormat, _ rows: AttentionRows, byteCount: Int, on executor: Executor) throws(TesseraError) {
     self.format = format
-    var first = format.emptyCache(rows.shape)
+    var first = try format.emptyCache(rows.shape, seed: rows.seed)
     try rows.fill(&first, on: executor)
     var caches = [first]
     while caches.count < byteCount / first.byteCount { caches.append(try first.copied()) }
@@ -58,7 +116,7 @@ final class AttentionCaches {
 struct AttentionRows {
   let shape: AttentionShape
   let context: Int
-  private let seed: UInt64
+  let seed: UInt64
 
   /// Tokens that are made at once.
   private static let blockTokens = 512
@@ -72,7 +130,7 @@ struct AttentionRows {
   func fill(_ cache: inout KVCache, on executor: Executor) throws(TesseraError) {
     for first in stride(from: 0, to: context, by: AttentionRows.blockTokens) {
       let tokens = min(AttentionRows.blockTokens, context - first)
-      let keys = numbers(tokens * shape.keyWidth, stream: first), values = numbers(tokens * shape.valueWidth, stream: first + 1)
+      let keys = numbers(tokens * cache.keyWidth, stream: first), values = numbers(tokens * cache.valueWidth, stream: first + 1)
       try cache.append(keys: keys.span, values: values.span, on: executor)
     }
   }

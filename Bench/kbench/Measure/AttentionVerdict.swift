@@ -17,7 +17,7 @@ enum AttentionVerdict {
     let fast = try attend(q, contents, count, selection, executor), exact = try attend(q, contents, count, scalar, executor)
     let largest = exact.reduce(0) { max($0, abs($1)) }
     let error = zip(fast, exact).reduce(0.0) { max($0, Double($1.0.isNaN ? .infinity : abs($1.0 - $1.1) / largest)) }
-    return Accuracy(error: error, bound: bound(q, rows.shape))
+    return Accuracy(error: error, bound: bound(q, rows.shape) * (caches.format.isLatent ? 2 : 1))
   }
 
   private static func attend(
@@ -30,7 +30,8 @@ enum AttentionVerdict {
   }
 
   /// Queries and probabilities rounded to bfloat16 (Docs/Numerics.md): scores are off by 2^-9 of sum |q||k|, which normal numbers
-  /// keep below twice its mean, 2/pi of the dimension; a probability's relative error is twice that and its own 2^-8.
+  /// keep below twice its mean, 2/pi of the dimension; a probability's relative error is twice that and its own 2^-8. With
+  /// latents the queries' side is rounded twice, and so are sums of values.
   private static func bound(_ q: [Float], _ shape: AttentionShape) -> Double {
     let scores = 2 * 0.64 * Double(shape.keyDimension) * Double(shape.scale) / 512
     return 2 * scores + 1.0 / 256

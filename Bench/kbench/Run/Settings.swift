@@ -6,7 +6,7 @@ struct Settings {
   var formats = Settings.usualFormats
   /// What rows of x become, where a format's kernels read several types.
   var activations = ActivationType.allCases
-  var attentionFormats = AttentionFormat.allCases
+  var attentionFormats = AttentionFormat.usual
   /// Tokens in the caches of attention.
   var contexts: [Int] = [16384]
   var shapes: [Shape] = []

@@ -29,7 +29,9 @@ public struct KVCache: AttentionCache {
   private var origins: [Float] = []
 
   /// An empty cache. Memory comes with tokens.
+  /// - Precondition: `KVFormat.ofWholeKeys` contains the keys' format.
   public init(_ shape: AttentionShape, keys keyFormat: KVFormat = .bf16, values valueFormat: KVFormat = .bf16) {
+    precondition(KVFormat.ofWholeKeys.contains(keyFormat), "no kernel reads whole keys of \(keyFormat)")
     self.init(shape, nil, keyFormat.rowType, keyFormat, nil, valueFormat)
   }
 
@@ -38,13 +40,15 @@ public struct KVCache: AttentionCache {
   ///   - shape: as the latents were made for.
   ///   - latentKeys: nil stores whole keys.
   ///   - latentValues: nil stores whole values.
-  /// - Throws: `TesseraError.unsupportedLatents` where no kernel rebuilds keys from latents of this format; `invalidShape` where
-  ///   neither side's groups divide the other's.
+  /// - Throws: `TesseraError.unsupportedLatents` where no kernel rebuilds keys from latents of this format, or reads whole keys
+  ///   of it; `invalidShape` where neither side's groups divide the other's.
   public init(
     _ shape: AttentionShape, keys keyFormat: KVFormat = .bf16, latentKeys: LatentKeys?, values valueFormat: KVFormat = .bf16,
     latentValues: LatentValues?
   ) throws(TesseraError) {
-    guard let keyType = latentKeys == nil ? keyFormat.rowType : keyFormat.latentKeyType else {
+    guard latentKeys != nil || KVFormat.ofWholeKeys.contains(keyFormat),
+      let keyType = latentKeys == nil ? keyFormat.rowType : keyFormat.latentKeyType
+    else {
       throw .unsupportedLatents(keyFormat)
     }
     let (keyHeads, valueHeads) = (latentKeys?.headsPerGroup ?? 1, latentValues?.headsPerGroup ?? 1)

@@ -75,6 +75,10 @@ extension KVFormat {
     switch self {
     case .bf16: .CK_KV_BF16
     case .int8: .CK_KV_INT8
+    case .affine8: .CK_KV_AFFINE8
+    case .affine4: .CK_KV_AFFINE4
+    case .affine3: .CK_KV_AFFINE3
+    case .affine2: .CK_KV_AFFINE2
     }
   }
 
@@ -83,6 +87,10 @@ extension KVFormat {
     switch self {
     case .bf16: .CK_KV_LATENT_BF16
     case .int8: nil
+    case .affine8: .CK_KV_LATENT_AFFINE8
+    case .affine4: .CK_KV_LATENT_AFFINE4
+    case .affine3: .CK_KV_LATENT_AFFINE3
+    case .affine2: .CK_KV_LATENT_AFFINE2
     }
   }
 }

@@ -3,8 +3,8 @@ public enum LatentStorage: Sendable, Hashable {
   case bf16
   case quantized(LatentQuantizer)
 
-  /// The scale and the zero point of a token and group, 16 bits each.
-  public static let parameterBytes = 4
+  /// The scale and the zero point of a token and group, 32 and 8 bits.
+  public static let parameterBytes = 5
 
   /// Of one token and group.
   public func bytes(rank: Int) -> Int {

@@ -110,6 +110,9 @@ private struct CacheFormReader {
     let isFused = members["fused"]?.bool ?? false
     guard let ranks = members["ranks"] else {
       guard !isFused else { throw wrong("\(key).fused", "there are no ranks") }
+      guard isValues || KVFormat.ofWholeKeys.contains(format) else {
+        throw wrong("\(key).format", "\(format) holds latents, and there are no ranks")
+      }
       return (CacheForm.Side(format), false)
     }
     let numbers = (ranks.array ?? []).map { $0.integer ?? 0 }

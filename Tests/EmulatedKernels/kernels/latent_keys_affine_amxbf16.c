@@ -1,0 +1,2 @@
+#include "emulate.h"
+#include "latent_attention/latent_keys_affine_amxbf16.c"
