@@ -33,6 +33,12 @@ class Report:
         ]
         return min(rows, key=lambda row: row["seconds_median"], default=None)
 
+    def cache(self, fmt, context, m=1):
+        """The fastest row of attention over a cache of that format and length, or None."""
+        rows = [row for row in self.rows
+                if row["op"] == "attention" and (row["format"], row.get("context"), row["m"]) == (fmt, context, m)]
+        return min(rows, key=lambda row: row["seconds_median"], default=None)
+
     def chains(self):
         return [row for row in self.rows if "chain" in str(row.get("shape", "")) or row["op"] == "chain"]
 
@@ -70,7 +76,7 @@ def goals(report):
         ratio(dense(LARGE, 1), half(LARGE, 1, "bitmap-int8")), True,
     )
     for fmt, speedup in (("razer-g128", 3.5), ("razer-g16", 3.3)):
-        for x in ("bf16", "int8"):
+        for x in ("bf16", "int16", "int8"):
             def row(m, shape=LARGE):
                 return report.find(fmt, shape, m, x=x)
             name = f"{fmt}, {x} x, 14336x4096"
@@ -84,6 +90,12 @@ def goals(report):
         "bitmap-razer-g128 50%, 14336x4096, M=1: times faster than dense bf16", 4.2,
         ratio(dense(LARGE, 1), half(LARGE, 1, "bitmap-razer-g128")), True,
     )
+    for context in (16384, 65536):
+        tokens = f"attention, {context // 1024}K tokens, M=1"
+        cache = report.cache("bf16", context)
+        yield f"{tokens}, bf16 cache: fraction of the roofline", 0.9, roof(cache), True
+        for fmt, speedup in (("int8", 1.85), ("razer-g16", 3.2)):
+            yield f"{tokens}, {fmt} cache: times faster than bf16", speedup, ratio(cache, report.cache(fmt, context)), True
     fork = next((row for row in report.rows if row["op"] == "fork_join"), None)
     limit = 2e-6 if fork and fork["threads"] <= 2 else 5e-6
     yield "fork and join, us", limit * 1e6, fork and fork["seconds_median"] * 1e6, False
