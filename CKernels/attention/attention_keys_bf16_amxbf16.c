@@ -10,7 +10,7 @@
 
 #if CK_X86
 
-enum { TILE = 16, TILE_BYTES = 1024 };
+enum { TILE = 16, TILE_BYTES = 1024, FEW = 4 };
 
 static size_t blocks_of(size_t rows) { return (rows + TILE - 1) / TILE; }
 
@@ -22,21 +22,7 @@ CK_ISA_BEGIN(amxbf16)
 #include "support/bf16_avx512.h"
 #include "support/tile.h"
 #include "attention/kv_ahead.h"
-#include "attention/transpose_avx512.h"
-
-// For each block of queries a B tile for each line of channels.
-static void pack_queries(const ck_attention_queries *queries, size_t dim, size_t row_bytes, char *target) {
-    for (size_t first = 0; first < queries->rows; first += TILE)
-        for (size_t c = 0; 2 * c < row_bytes; c += 32, target += TILE_BYTES) {
-            __m512 line[TILE];
-            for (size_t m = 0; m < TILE; m++) {
-                const float *q = queries->q + (first + m) * queries->stride + c;
-                line[m] = first + m < queries->rows ? _mm512_castsi512_ps(ck_round_line_avx512(q, dim - c)) : _mm512_setzero_ps();
-            }
-            ck_transpose16_avx512(line);
-            for (size_t pair = 0; pair < TILE; pair++) _mm512_store_ps(target + pair * 64, line[pair]);
-        }
-}
+#include "attention/scores_amx.h"
 
 static void configure(int few) {
     ck_tile_config config = {.palette = 1};
@@ -79,29 +65,14 @@ CK_INLINE void multiply(const operands *of, ck_kv_ahead *ahead, int tiles, int b
     }
 }
 
-// 16 tokens of up to 16 rows, from C.
-CK_INLINE void store_scores(const char *c, float *scores, size_t stride, size_t rows) {
+// 16 tokens of up to 16 rows, or 4, from C.
+CK_INLINE void store_scores(const char *c, float *scores, size_t stride, size_t rows, int few) {
     __m512 line[TILE];
-    for (int t = 0; t < TILE; t++) line[t] = _mm512_load_ps(c + 64 * t);
-    ck_transpose16_avx512(line);
+    if (few) ck_few_scores_amx(c, line);
+    else ck_scores_amx(c, line);
     CK_UNROLL
     for (size_t m = 0; m < TILE; m++)
-        if (m < rows) _mm512_storeu_ps(scores + m * stride, line[m]);
-}
-
-// 16 tokens of up to 4 rows, from C with 16 bytes to the token.
-CK_INLINE void store_few_scores(const char *c, float *scores, size_t stride, size_t rows) {
-    const __m512i turn = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    __m512 four[4];
-    // Quarter m of four[i]: tokens 4 i ... 4 i + 3 of row m.
-    CK_UNROLL
-    for (int i = 0; i < 4; i++) four[i] = _mm512_castsi512_ps(_mm512_permutexvar_epi32(turn, _mm512_load_si512(c + 64 * i)));
-    const __m512 a = _mm512_shuffle_f32x4(four[0], four[1], 0x88), b = _mm512_shuffle_f32x4(four[2], four[3], 0x88);
-    const __m512 d = _mm512_shuffle_f32x4(four[0], four[1], 0xDD), e = _mm512_shuffle_f32x4(four[2], four[3], 0xDD);
-    _mm512_storeu_ps(scores, _mm512_shuffle_f32x4(a, b, 0x88));
-    if (rows > 1) _mm512_storeu_ps(scores + stride, _mm512_shuffle_f32x4(d, e, 0x88));
-    if (rows > 2) _mm512_storeu_ps(scores + 2 * stride, _mm512_shuffle_f32x4(a, b, 0xDD));
-    if (rows > 3) _mm512_storeu_ps(scores + 3 * stride, _mm512_shuffle_f32x4(d, e, 0xDD));
+        if (m < rows && (m < FEW || !few)) _mm512_storeu_ps(scores + m * stride, line[m]);
 }
 
 // 16 or 32 tokens by up to 32 queries.
@@ -117,17 +88,16 @@ CK_INLINE void group(const operands *of, float *scores, size_t stride, size_t ro
     ck_tile_fence();
     for (int t = 0; t < tiles; t++) {
         float *target = scores + TILE * t;
-        if (few) store_few_scores(c[2 * t], target, stride, rows);
-        else store_scores(c[2 * t], target, stride, rows);
-        if (blocks > 1) store_scores(c[2 * t + 1], target + TILE * stride, stride, rows - TILE);
+        store_scores(c[2 * t], target, stride, rows, few);
+        if (blocks > 1) store_scores(c[2 * t + 1], target + TILE * stride, stride, rows - TILE, 0);
     }
 }
 
 void ck_attention_keys_bf16_amxbf16(const ck_kv_span *keys, const ck_attention_queries *queries, float *scores, size_t stride,
                                     void *scratch) {
     const size_t row_bytes = ck_kv_row_bytes(CK_KV_BF16, keys->dim), block_bytes = row_bytes / 64 * TILE_BYTES;
-    const int few = queries->rows <= 4;
-    pack_queries(queries, keys->dim, row_bytes, scratch);
+    const int few = queries->rows <= FEW;
+    ck_pack_queries_amx(queries, keys->dim, row_bytes / 64, scratch);
     ck_tile_fence();
     configure(few);
     ck_kv_ahead ahead = ck_kv_ahead_begin(keys, CK_KV_TOKENS * row_bytes);

@@ -111,22 +111,15 @@ CK_INLINE void join(const char *c, __m512 sums[BLOCK]) {
 
 // The same of C with 32 bytes to the token: four h, four l.
 CK_INLINE void join_few(const char *c, __m512 sums[FEW]) {
-    const __m512i turn = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    __m512 four[4];
-    // Quarter m of four[i]: tokens 4 i ... 4 i + 3 of query m.
+    __m512i tokens[4];
     CK_UNROLL
     for (int i = 0; i < 4; i++) {
         const __m512 a = _mm512_load_ps(c + 128 * i), b = _mm512_load_ps(c + 128 * i + 64);
         const __m512i h = _mm512_castps_si512(_mm512_shuffle_f32x4(a, b, 0x88));
         const __m512i l = _mm512_castps_si512(_mm512_shuffle_f32x4(a, b, 0xDD));
-        four[i] = _mm512_cvtepi32_ps(_mm512_permutexvar_epi32(turn, join_planes(h, l)));
+        tokens[i] = _mm512_castps_si512(_mm512_cvtepi32_ps(join_planes(h, l)));
     }
-    const __m512 a = _mm512_shuffle_f32x4(four[0], four[1], 0x88), b = _mm512_shuffle_f32x4(four[2], four[3], 0x88);
-    const __m512 d = _mm512_shuffle_f32x4(four[0], four[1], 0xDD), e = _mm512_shuffle_f32x4(four[2], four[3], 0xDD);
-    sums[0] = _mm512_shuffle_f32x4(a, b, 0x88);
-    sums[1] = _mm512_shuffle_f32x4(d, e, 0x88);
-    sums[2] = _mm512_shuffle_f32x4(a, b, 0xDD);
-    sums[3] = _mm512_shuffle_f32x4(d, e, 0xDD);
+    ck_turn_few_avx512(tokens, sums);
 }
 
 // 16 tokens of up to 8 queries.

@@ -56,3 +56,12 @@ CK_INLINE void ck_store_unpacked_avx512(float *target, size_t count, __m512 low,
     _mm512_mask_storeu_ps(target, (__mmask16)mask, _mm512_permutex2var_ps(low, first, high));
     if (count > 16) _mm512_mask_storeu_ps(target + 16, (__mmask16)(mask >> 16), _mm512_permutex2var_ps(low, second, high));
 }
+
+// The same of even and of odd channels.
+CK_INLINE void ck_store_even_odd_avx512(float *target, size_t count, __m512 even, __m512 odd) {
+    const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+    const uint32_t mask = count < 32 ? (1u << count) - 1 : UINT32_MAX;
+    _mm512_mask_storeu_ps(target, (__mmask16)mask, _mm512_permutex2var_ps(even, first, odd));
+    if (count > 16) _mm512_mask_storeu_ps(target + 16, (__mmask16)(mask >> 16), _mm512_permutex2var_ps(even, second, odd));
+}

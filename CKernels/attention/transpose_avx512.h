@@ -1,4 +1,4 @@
-// 16 x 16 dwords from rows to columns. Include inside an ISA region.
+// Dwords from rows to columns, 16 x 16 and 16 x 4. Include inside an ISA region.
 #pragma once
 
 // Four steps of 16 shuffles: dwords, then pairs of them within quarters, then quarters.
@@ -28,4 +28,18 @@ CK_INLINE void ck_transpose16_avx512(__m512 v[16]) {
         v[4 + c] = _mm512_shuffle_f32x4(d, e, 0x88);
         v[12 + c] = _mm512_shuffle_f32x4(d, e, 0xDD);
     }
+}
+
+// Scores of 16 tokens with 4 queries: quarter q of tokens[i] has those of token 4 i + q.
+CK_INLINE void ck_turn_few_avx512(const __m512i tokens[4], __m512 scores[4]) {
+    const __m512i turn = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m512 four[4];
+    CK_UNROLL
+    for (int i = 0; i < 4; i++) four[i] = _mm512_castsi512_ps(_mm512_permutexvar_epi32(turn, tokens[i]));
+    const __m512 a = _mm512_shuffle_f32x4(four[0], four[1], 0x88), b = _mm512_shuffle_f32x4(four[2], four[3], 0x88);
+    const __m512 d = _mm512_shuffle_f32x4(four[0], four[1], 0xDD), e = _mm512_shuffle_f32x4(four[2], four[3], 0xDD);
+    scores[0] = _mm512_shuffle_f32x4(a, b, 0x88);
+    scores[1] = _mm512_shuffle_f32x4(d, e, 0x88);
+    scores[2] = _mm512_shuffle_f32x4(a, b, 0xDD);
+    scores[3] = _mm512_shuffle_f32x4(d, e, 0xDD);
 }

@@ -29,6 +29,20 @@ extern "C" {
 //   CK_KV_BF16   64 rows of dim bf16, each padded with zeros to whole lines of 64 bytes.
 //   CK_KV_INT8   64 rows of dim int8, each padded with zeros to whole lines of 64 bytes; then 64 floats: row t is worth
 //                scale[t] times its integers. The integers are -127...127.
+//   CK_KV_RAZER_KEYS, CK_KV_RAZER_VALUES   4-bit codes, E2M1 with a special value in place of -0 (RaZeR, arXiv 2501.04052).
+//                A token's channels share a power of two, 2^(exponent - 127); 16 consecutive channels share an E4M3 scale
+//                (bias 7, exponent field 1...15, below 0x7F) whose sign bit says that the special value is -5 instead of 5.
+//                dim is padded with zeros to 32 for keys, to 16 for values.
+//
+//                keys     the 32-channel blocks of token 0, of token 1, ...; four blocks to a line of 64 bytes: block b is
+//                         nibble b % 4 of the line's 32 words, a word for each channel
+//                         64 x padded dim / 16 scales, those of token 0 first
+//                         64 exponents
+//                values   for each 16 channels: 8 lines of 8 tokens each; dword c of a line is channel c, its words are tokens
+//                         0 2 4 6 and 1 3 5 7, a nibble each; then 64 scales
+//                         64 exponents
+//
+//                A row with NaN or infinity has the exponent 255 and codes 0, and is read as NaN.
 //   CK_KV_LATENT_BF16   latents of keys, which ck_latent_attention.h reads: tokens in lanes, four blocks of 16. A block has a
 //                line of 64 bytes for each two elements, dim rounded up to 32: those of its token 0, of token 1, ... 15.
 //   CK_KV_AFFINE8, 4, 3, 2   rows of dim codes of so many bits, dim rounded up to 32, with a scale and a zero for each token:
@@ -37,6 +51,8 @@ extern "C" {
 typedef enum __attribute__((enum_extensibility(open))) : uint32_t {
     CK_KV_BF16           = 0,
     CK_KV_INT8           = 1,
+    CK_KV_RAZER_KEYS     = 2,
+    CK_KV_RAZER_VALUES   = 3,
     CK_KV_AFFINE8        = 8,
     CK_KV_AFFINE4        = 9,
     CK_KV_AFFINE3        = 10,
@@ -52,9 +68,11 @@ typedef enum __attribute__((enum_extensibility(open))) : uint32_t {
 size_t ck_kv_part_bytes(ck_kv_type type, size_t dim);
 
 // Stores `row` (dim floats) as token `slot` of a part, rounded to nearest even or quantised: int8 rows as ck_x_quantize_f32
-// does, codes of few bits as Docs/LowRank.md, 5, defines them. Writes the row, its padding, its scale and zero, and changes
-// nothing of other tokens.
+// does, RaZeR rows by the rule of Docs/Numerics.md, codes of few bits as Docs/LowRank.md, 5, defines them. Writes the row, its
+// padding, its scale and zero, and changes nothing of other tokens.
 void ck_kv_write(ck_kv_type type, size_t dim, void *part, size_t slot, const float *row);
+// What 1 is worth in the codes of a channel: 1 for formats without scales.
+float ck_kv_scale(ck_kv_type type, size_t dim, const void *part, size_t slot, size_t channel);
 // What is stored, as floats.
 void ck_kv_read(ck_kv_type type, size_t dim, const void *part, size_t slot, float *row);
 // Copies a token between parts, bit for bit.

@@ -27,6 +27,7 @@ typedef uint64_t __mmask64;
 // A vector seen as lanes.
 typedef int32_t ck_i32x16 __attribute__((vector_size(64)));
 typedef uint32_t ck_u32x16 __attribute__((vector_size(64)));
+typedef uint8_t ck_u8x32 __attribute__((vector_size(32)));
 typedef int8_t ck_i8x32 __attribute__((vector_size(32)));
 typedef int16_t ck_i16x32 __attribute__((vector_size(64)));
 typedef uint16_t ck_u16x16 __attribute__((vector_size(32)));
@@ -166,8 +167,17 @@ CK_MODEL __m256i _mm256_and_si256(__m256i a, __m256i b) { return a & b; }
 CK_MODEL __m256i _mm256_slli_epi16(__m256i a, unsigned count) {
     return count > 15 ? (__m256i){0} : (__m256i)((ck_u16x16)a << (uint16_t)count);
 }
+CK_MODEL __m512i _mm512_srlv_epi16(__m512i a, __m512i counts) {
+    ck_u16x32 lanes;
+    for (int i = 0; i < 32; i++) {
+        const uint16_t count = ((ck_u16x32)counts)[i];
+        lanes[i] = count > 15 ? 0 : (uint16_t)(((ck_u16x32)a)[i] >> count);
+    }
+    return (__m512i)lanes;
+}
+CK_MODEL __m512i _mm512_cvtepu8_epi16(__m256i a) { return (__m512i) __builtin_convertvector((ck_u8x32)a, ck_u16x32); }
+CK_MODEL __m512i _mm512_cvtepu8_epi32(__m128i a) { return (__m512i) __builtin_convertvector((ck_u8x16)a, ck_i32x16); }
 CK_MODEL __m512i _mm512_cvtepi8_epi16(__m256i a) { return (__m512i) __builtin_convertvector((ck_i8x32)a, ck_i16x32); }
-CK_MODEL __m512i _mm512_cvtepu8_epi32(__m128i a) { return (__m512i) __builtin_convertvector((ck_u8x16)a, ck_u32x16); }
 CK_MODEL __m256i _mm256_cvtepu8_epi16(__m128i a) { return (__m256i) __builtin_convertvector((ck_u8x16)a, ck_u16x16); }
 // Bit 4 a + 2 b + c of `truth` for every bit.
 CK_MODEL __m512i _mm512_ternarylogic_epi32(__m512i a, __m512i b, __m512i c, int truth) {

@@ -12,19 +12,22 @@ struct AttentionElements {
   /// How many of the tokens a row looks at in `prefix` checks.
   let prefix: Int
 
-  init(_ attentionCase: AttentionCase, step: AttentionKernel.Step) {
+  init(_ attentionCase: AttentionCase, _ kernel: AttentionKernel) {
+    let step = kernel.step
+    // Sums of 4-bit rows are scaled afterwards, so the largest elements would overflow on the way or not.
+    let specialBits = Elements.specialBits.filter { kernel.format != .razerG16 || $0 & 0x7FFF != 0x7F7F }
     var random = Random(seed: attentionCase.seed)
     let (rows, tokens, dimension) = (attentionCase.rows, attentionCase.tokens, attentionCase.dimension)
     prefix = attentionCase.check == .prefix ? random.integer(1, tokens) : tokens
     view = SoftmaxView(attentionCase, tokens: prefix, &random)
     // A denormal may count as 0, which infinity must not meet: only one side has special elements.
     let specialLeft = attentionCase.elements == .special && random.isTrue(0.4)
-    stored = step == .softmax ? [] : AttentionElements.stored(attentionCase, isSpecial: !specialLeft, &random)
+    stored = step == .softmax ? [] : AttentionElements.stored(attentionCase, specialBits: specialLeft ? [] : specialBits, &random)
     let elements = attentionCase.elements
     switch step {
     case .keys, .latentKeys:
       var q = (0..<rows * dimension).map { _ in Elements.number(elements, largestInteger: 4, &random) }
-      if specialLeft { q[random.index(below: q.count)] = AttentionElements.special(&random) }
+      if specialLeft { q[random.index(below: q.count)] = AttentionElements.special(specialBits, &random) }
       left = q
     case .softmax:
       left = (0..<rows * tokens).map { _ in AttentionElements.score(elements, &random) }
@@ -36,10 +39,10 @@ struct AttentionElements {
     }
   }
 
-  private static func special(_ random: inout Random) -> Float { Float(BFloat16(bits: random.pick(Elements.specialBits))) }
+  private static func special(_ bits: [UInt16], _ random: inout Random) -> Float { Float(BFloat16(bits: random.pick(bits))) }
 
   /// Integers come with one of the largest magnitude in each row, so that an 8-bit row has step 1.
-  private static func stored(_ attentionCase: AttentionCase, isSpecial: Bool, _ random: inout Random) -> [Float] {
+  private static func stored(_ attentionCase: AttentionCase, specialBits: [UInt16], _ random: inout Random) -> [Float] {
     let (tokens, dimension, elements) = (attentionCase.tokens, attentionCase.dimension, attentionCase.elements)
     var stored = (0..<tokens * dimension).map { _ in
       elements == .extremes ? random.pick([-127, 127]) : Elements.number(elements, largestInteger: 127, &random)
@@ -47,7 +50,9 @@ struct AttentionElements {
     if elements == .integers {
       for token in 0..<tokens { stored[token * dimension + random.index(below: dimension)] = random.pick([-127, 127]) }
     }
-    if elements == .special, isSpecial { stored[random.index(below: stored.count)] = special(&random) }
+    if elements == .special, !specialBits.isEmpty {
+      stored[random.index(below: stored.count)] = special(specialBits, &random)
+    }
     return stored
   }
 

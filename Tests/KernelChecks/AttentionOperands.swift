@@ -10,7 +10,8 @@ struct AttentionOperands {
   /// Queries, probabilities, or scores; a row every `leftStride` floats. Scores are a pattern to copy from.
   let left: GuardedBuffer
   let leftStride: Int
-  private let parts: [GuardedBuffer]
+  /// What holds the rows.
+  let parts: [GuardedBuffer]
   private let partList: GuardedBuffer
   private let visible: GuardedBuffer
   private let tree: GuardedBuffer?
@@ -18,7 +19,7 @@ struct AttentionOperands {
   /// nil when the system refuses memory.
   init?(_ attentionCase: AttentionCase, _ kernel: AttentionKernel) {
     let place = attentionCase.guardPage
-    let elements = AttentionElements(attentionCase, step: kernel.step)
+    let elements = AttentionElements(attentionCase, kernel)
     self.attentionCase = attentionCase
     self.elements = elements
     let rowCount = kernel.step == .keys ? attentionCase.dimension : attentionCase.tokens
@@ -47,7 +48,7 @@ struct AttentionOperands {
   private static func store(
     _ rows: [Float], _ attentionCase: AttentionCase, _ kernel: AttentionKernel
   ) -> (parts: [GuardedBuffer], held: [Float])? {
-    guard let type = kernel.format?.rowType else { return ([], []) }
+    guard let type = kernel.rowType else { return ([], []) }
     let (dimension, slots) = (attentionCase.dimension, Int(CK_KV_TOKENS))
     var parts: [GuardedBuffer] = []
     for _ in 0..<attentionCase.parts {
@@ -99,4 +100,9 @@ struct AttentionOperands {
 extension AttentionCase {
   /// Of keys or values.
   var parts: Int { (tokens - 1) / Int(CK_KV_TOKENS) + 1 }
+}
+
+extension AttentionKernel {
+  /// How the rows that it reads are stored; nil for the softmax.
+  var rowType: ck_kv_type? { step == .values ? format?.valueType : format?.keyType }
 }

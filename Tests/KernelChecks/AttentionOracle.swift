@@ -18,54 +18,87 @@ extension Oracle {
     let isKeys = kernel.step == .keys
     let terms = isKeys ? dimension : tokens
     let count = isKeys ? tokens : dimension
-    let met = Oracle.operands(operands, kernel)
-    let right = isKeys ? met.right : Oracle.transposed(met.right, rows: tokens)
     var exact = [Double](repeating: 0, count: rows * count)
-    var magnitude = exact
-    ck_check_dot_f64(met.left, right, rows, count, terms, &exact, &magnitude)
+    var (magnitude, flushed) = (exact, exact)
+    let met = Oracle.operands(operands, kernel)
+    for part in met {
+      var (sums, sizes) = ([Double](repeating: 0, count: rows * part.columns.count), exact)
+      ck_check_dot_f64(part.left, part.right, rows, part.columns.count, terms, &sums, &sizes)
+      let leftSum = Oracle.sums(of: part.left.map { Float($0) }, rows: rows)
+      let rightSum = Oracle.sums(of: part.right, rows: part.columns.count)
+      for row in 0..<rows {
+        for (index, column) in part.columns.enumerated() {
+          exact[row * count + column] = sums[row * part.columns.count + index]
+          magnitude[row * count + column] = sizes[row * part.columns.count + index]
+          flushed[row * count + column] = 0x1p-126 * part.largestCode * (Double(terms) + leftSum[row] + rightSum[index])
+        }
+      }
+    }
 
     // Rows of whole numbers that are held as they were written have exact sums, where the kernel takes them as they are.
     let isExact =
-      [.integers, .extremes].contains(attentionCase.elements) && operands.held == operands.elements.stored && !met.hasSteps
+      [.integers, .extremes].contains(attentionCase.elements) && operands.held == operands.elements.stored
+      && !met.contains(where: \.hasSteps)
     let d = Double(Oracle.attentionRoundings(kernel, terms: terms))
     let worst = isExact ? 0 : d * Oracle.roundoff / (1 - d * Oracle.roundoff)
     let likely = min(worst, 4 * d.squareRoot() * Oracle.roundoff)
-    let leftSum = Oracle.sums(of: met.left.map { Float($0) }, rows: rows)
-    let rightSum = Oracle.sums(of: right, rows: count)
-    let flushed = magnitude.indices.map { at in
-      isExact ? 0 : 0x1p-126 * (Double(terms) + leftSum[at / count] + rightSum[at % count])
-    }
+    if isExact { flushed = flushed.map { _ in 0 } }
     self.init(
       exact: exact, hard: magnitude.indices.map { worst * magnitude[$0] + flushed[$0] },
       alarm: magnitude.indices.map { likely * magnitude[$0] + flushed[$0] },
       measuresRounding: attentionCase.elements != .denormals)
   }
 
-  /// The two operands as the kernel multiplies them.
+  /// The two operands of some columns as the kernel multiplies them, each with a row for each of its rows or columns.
   private struct Operands {
+    let columns: Range<Int>
     let left: [Double]
     let right: [Float]
     /// Whether `left` is integers of steps.
     var hasSteps = false
+    /// What a flushed element of `left` may be multiplied by, where `right` is codes.
+    var largestCode = 1.0
   }
 
-  private static func operands(_ operands: AttentionOperands, _ kernel: AttentionKernel) -> Operands {
-    let (left, held) = (operands.elements.left, operands.held)
-    if let bits = kernel.format?.affineBits { return affine(operands, kernel, bits: bits) }
-    if ["avx512bf16", "amxbf16"].contains(kernel.isaTag) {
-      return Operands(left: left.map { Double(Float(BFloat16($0))) }, right: held)
+  private static func operands(_ operands: AttentionOperands, _ kernel: AttentionKernel) -> [Operands] {
+    if let bits = kernel.format?.affineBits { return [affine(operands, kernel, bits: bits)] }
+    let (left, attentionCase) = (operands.elements.left, operands.attentionCase)
+    let isKeys = kernel.step == .keys
+    let columns = 0..<(isKeys ? attentionCase.tokens : attentionCase.dimension)
+    let held = isKeys ? operands.held : transposed(operands.held, rows: attentionCase.tokens)
+    let roundsToBFloat16 = ["avx512bf16", "amxbf16"].contains(kernel.isaTag)
+    switch (kernel.format, kernel.step) {
+    case (.int8, .keys) where kernel.isaTag != "scalar":
+      let steps = left.chunks(of: attentionCase.dimension).flatMap(steps)
+      return [Operands(columns: columns, left: steps, right: held, hasSteps: true)]
+    case (.int8, .values) where kernel.isaTag != "scalar":
+      // p times the scale of its token, in steps of each part.
+      let tokens = operands.elements.stored.chunks(of: attentionCase.dimension).map(quantized)
+      let weights = left.chunks(of: attentionCase.tokens).flatMap { row in
+        zip(row, tokens).map { $0.0 * $0.1.scale }.chunks(of: Int(CK_KV_TOKENS)).flatMap(steps)
+      }
+      let codes = transposed(tokens.flatMap { $0.codes.map { Float($0) } }, rows: attentionCase.tokens)
+      return [Operands(columns: columns, left: weights, right: codes, hasSteps: true)]
+    case (.razerG16, .values) where roundsToBFloat16:
+      return stride(from: 0, to: attentionCase.dimension, by: 16).map { first in
+        razerOperands(operands, columns: first..<min(first + 16, attentionCase.dimension))
+      }
+    default:
+      let left = left.map { Double(roundsToBFloat16 ? Float(BFloat16($0)) : $0) }
+      return [Operands(columns: columns, left: left, right: held)]
     }
-    guard kernel.format == .int8, kernel.isaTag != "scalar" else { return Operands(left: left.map { Double($0) }, right: held) }
-    let attentionCase = operands.attentionCase
-    if kernel.step == .keys {
-      return Operands(left: left.chunks(of: attentionCase.dimension).flatMap(steps), right: held, hasSteps: true)
+  }
+
+  /// Of a group of channels: p times what 1 is worth in the codes of each token, rounded to bf16, and the codes.
+  private static func razerOperands(_ operands: AttentionOperands, columns: Range<Int>) -> Operands {
+    let (tokens, dimension) = (operands.attentionCase.tokens, operands.attentionCase.dimension)
+    let slots = Int(CK_KV_TOKENS)
+    let scales = (0..<tokens).map { token in
+      ck_kv_scale(.CK_KV_RAZER_VALUES, dimension, operands.parts[token / slots].base, token % slots, columns.lowerBound)
     }
-    // p times the scale of its token, in steps of each part.
-    let tokens = operands.elements.stored.chunks(of: attentionCase.dimension).map(quantized)
-    let weights = left.chunks(of: attentionCase.tokens).flatMap { row in
-      zip(row, tokens).map { $0.0 * $0.1.scale }.chunks(of: Int(CK_KV_TOKENS)).flatMap(steps)
-    }
-    return Operands(left: weights, right: tokens.flatMap { $0.codes.map { Float($0) } }, hasSteps: true)
+    let weights = operands.elements.left.enumerated().map { Double(Float(BFloat16($0.element * scales[$0.offset % tokens]))) }
+    let codes = columns.flatMap { channel in (0..<tokens).map { operands.held[$0 * dimension + channel] / scales[$0] } }
+    return Operands(columns: columns, left: weights, right: codes, largestCode: 6)
   }
 
   /// p times the scale of its token, rounded as p is, and codes less their zeros.
@@ -82,7 +115,8 @@ extension Oracle {
     let codes = operands.held.chunks(of: attentionCase.dimension).enumerated().flatMap { token, row in
       row.map { scales[token].isNaN ? 0 : ($0 / scales[token]).rounded() }
     }
-    return Operands(left: weights, right: codes, hasSteps: true)
+    return Operands(
+      columns: 0..<attentionCase.dimension, left: weights, right: transposed(codes, rows: attentionCase.tokens), hasSteps: true)
   }
 
   /// A row as int16 of one step.
@@ -187,7 +221,7 @@ extension KVFormat {
   /// Of a code with a scale and a zero point.
   fileprivate var affineBits: Int? {
     switch self {
-    case .bf16, .int8: nil
+    case .bf16, .int8, .razerG16: nil
     case .affine8: 8
     case .affine4: 4
     case .affine3: 3

@@ -40,9 +40,18 @@ typedef struct {
     void *parts[CK_ATTENTION_CHUNK / CK_KV_TOKENS];
 } cache;
 
+// What every format holds exactly: integers, of which the first is the largest; for RaZeR the values of its codes, 6 and 5 being
+// the first of each group.
+static float element(ck_kv_type type, size_t channel) {
+    static const float values[] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 5, 6, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+    if (type == CK_KV_RAZER_KEYS || type == CK_KV_RAZER_VALUES)
+        return channel % 16 == 0 ? 6 : channel % 16 == 1 ? 5 : values[random_integer(0, 15)];
+    return (float)(channel == 0 ? 127 : random_integer(-127, 127));
+}
+
 static cache make_cache(ck_kv_type type, size_t tokens, size_t dim) {
     cache c = {.span = {.tokens = tokens, .dim = dim}, .rows = allocate(tokens * dim * sizeof(float))};
-    for (size_t i = 0; i < tokens * dim; i++) c.rows[i] = (float)(i % dim == 0 ? 127 : random_integer(-127, 127));
+    for (size_t i = 0; i < tokens * dim; i++) c.rows[i] = element(type, i % dim);
     for (size_t part = 0; part * CK_KV_TOKENS < tokens; part++) {
         c.parts[part] = allocate(ck_kv_part_bytes(type, dim));
         memset(c.parts[part], 0xFF, ck_kv_part_bytes(type, dim));
@@ -169,6 +178,8 @@ size_t check_attention(void) {
         check_keys(CK_KV_INT8, m, t, dim);
         check_values(CK_KV_BF16, m, t, dim);
         check_values(CK_KV_INT8, m, t, dim);
+        check_keys(CK_KV_RAZER_KEYS, m, t, dim);
+        check_values(CK_KV_RAZER_VALUES, m, t, dim);
         check_softmax(m, t);
     }
     return compared;

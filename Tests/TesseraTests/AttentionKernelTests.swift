@@ -165,6 +165,11 @@ struct CheckedAttentionKernel: Sendable, CustomTestStringConvertible {
         scalarKeys(keys, queries, scores, stride, type: .CK_KV_INT8)
         for row in 0..<queries.pointee.rows { scores[row * stride] *= 1.25 }
       },
+      .keys("forgets_an_exponent_scalar", "the error", type: .CK_KV_RAZER_KEYS, scratch: { _, dim in (dim + 15) / 16 * 64 }) {
+        keys, queries, scores, stride, scratch in
+        scalarKeys(keys, queries, scores, stride, type: .CK_KV_RAZER_KEYS, scratch: scratch)
+        for row in 0..<queries.pointee.rows { scores[row * stride] *= 2 }
+      },
       .values("rounds_weights_by_the_chunk_avx2", "the error") { values, rows, p, pStride, y, yStride, _ in
         let tokens = values.pointee.tokens
         let rounded = (0..<rows).flatMap { row -> [Float] in
@@ -229,11 +234,11 @@ struct CheckedAttentionKernel: Sendable, CustomTestStringConvertible {
 
 private func scalarKeys(
   _ keys: UnsafePointer<ck_kv_span>, _ queries: UnsafePointer<ck_attention_queries>, _ scores: UnsafeMutablePointer<Float>,
-  _ stride: Int, type: ck_kv_type = .CK_KV_BF16
+  _ stride: Int, type: ck_kv_type = .CK_KV_BF16, scratch: UnsafeMutableRawPointer? = nil
 ) {
   var count = 0
   let variants = UnsafeBufferPointer(start: ck_attention_keys_variants(&count), count: count)
-  variants.first { $0.isa == 0 && $0.type == type }?.run(keys, queries, scores, stride, nil)
+  variants.first { $0.isa == 0 && $0.type == type }?.run(keys, queries, scores, stride, scratch)
 }
 
 private func scalarValues(

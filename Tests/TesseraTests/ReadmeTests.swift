@@ -53,7 +53,7 @@ import Testing
   @Test func firstCommandsAreTargetsOfTheMakefile() throws {
     let commands = try #require(try readme.codeBlocks("sh").first).split(separator: "\n")
     let makefile = try Page("Makefile").text()
-    #expect(commands == ["make bench", "make test"])
+    #expect(commands == ["make demo", "make bench", "make test"])
     for command in commands { #expect(makefile.contains("\n\(command.dropFirst("make ".count)):")) }
   }
 

@@ -34,7 +34,7 @@ public struct AttentionKernel: Sendable, CustomStringConvertible {
   }
 
   package init(_ variant: ck_attention_keys_variant) {
-    let format = KVFormat.allCases.first { $0.rowType == variant.type }
+    let format = KVFormat.allCases.first { $0.keyType == variant.type }
     self.init(.keys, variant.name, format, variant.isa, variant.min_rows, .keys(variant))
   }
 
@@ -44,7 +44,7 @@ public struct AttentionKernel: Sendable, CustomStringConvertible {
   }
 
   package init(_ variant: ck_attention_values_variant) {
-    let format = KVFormat.allCases.first { $0.rowType == variant.type }
+    let format = KVFormat.allCases.first { $0.valueType == variant.type }
     self.init(.values, variant.name, format, variant.isa, variant.min_rows, .values(variant))
   }
 

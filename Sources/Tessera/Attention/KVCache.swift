@@ -31,8 +31,8 @@ public struct KVCache: AttentionCache {
   /// An empty cache. Memory comes with tokens.
   /// - Precondition: `KVFormat.ofWholeKeys` contains the keys' format.
   public init(_ shape: AttentionShape, keys keyFormat: KVFormat = .bf16, values valueFormat: KVFormat = .bf16) {
-    precondition(KVFormat.ofWholeKeys.contains(keyFormat), "no kernel reads whole keys of \(keyFormat)")
-    self.init(shape, nil, keyFormat.rowType, keyFormat, nil, valueFormat)
+    guard let keyType = keyFormat.keyType else { preconditionFailure("no kernel reads whole keys of \(keyFormat)") }
+    self.init(shape, nil, keyType, keyFormat, nil, valueFormat)
   }
 
   /// An empty cache of latents, for keys, for values, or for both.
@@ -46,9 +46,7 @@ public struct KVCache: AttentionCache {
     _ shape: AttentionShape, keys keyFormat: KVFormat = .bf16, latentKeys: LatentKeys?, values valueFormat: KVFormat = .bf16,
     latentValues: LatentValues?
   ) throws(TesseraError) {
-    guard latentKeys != nil || KVFormat.ofWholeKeys.contains(keyFormat),
-      let keyType = latentKeys == nil ? keyFormat.rowType : keyFormat.latentKeyType
-    else {
+    guard let keyType = latentKeys == nil ? keyFormat.keyType : keyFormat.latentKeyType else {
       throw .unsupportedLatents(keyFormat)
     }
     let (keyHeads, valueHeads) = (latentKeys?.headsPerGroup ?? 1, latentValues?.headsPerGroup ?? 1)
@@ -73,7 +71,7 @@ public struct KVCache: AttentionCache {
       keyFormat, type: keyType, dimensions: dimensions(latentKeys?.ranks, shape.keyDimension),
       headsPerPart: latentKeys?.headsPerGroup ?? 1, offset: 0)
     values = KVRows(
-      valueFormat, type: valueFormat.rowType, dimensions: dimensions(latentValues?.ranks, shape.valueDimension),
+      valueFormat, type: valueFormat.valueType, dimensions: dimensions(latentValues?.ranks, shape.valueDimension),
       headsPerPart: latentValues?.headsPerGroup ?? 1, offset: keys.end)
     blocks = KVBlocks(blockByteCount: values.end)
   }
@@ -92,7 +90,7 @@ public struct KVCache: AttentionCache {
   }
 
   /// Positions are 32-bit numbers in kernels.
-  private static let mostTokens = Int(UInt32.max)
+  static let mostTokens = Int(UInt32.max)
 
   /// Adds tokens at the end.
   /// - Parameters:
@@ -164,6 +162,33 @@ public struct KVCache: AttentionCache {
     }
     self.count = count
     blocks.removeAll(from: (count + Int(CK_KV_TOKENS) - 1) / Int(CK_KV_TOKENS))
+  }
+
+  var blockByteCount: Int { blocks.blockByteCount }
+  /// The memory of each block.
+  var blockBytes: [UnsafeRawBufferPointer] {
+    blocks.blocks.map { UnsafeRawBufferPointer(start: $0.base, count: blockByteCount) }
+  }
+
+  /// A cache of the same kind without tokens.
+  func emptied() -> KVCache {
+    var copy = self
+    copy.count = 0
+    copy.origins = []
+    copy.blocks = KVBlocks(blockByteCount: blockByteCount)
+    return copy
+  }
+
+  /// Fills an empty cache from the blocks of another.
+  mutating func fill(tokens: Int, from source: [UnsafeRawBufferPointer]) throws(TesseraError) {
+    precondition(count == 0, "a cache that holds \(count) tokens")
+    guard tokens > 0 else { return }
+    try blocks.makeUnique(source.indices)
+    for (block, bytes) in zip(blocks.blocks, source) {
+      if let base = bytes.baseAddress { block.base.copyMemory(from: base, byteCount: blockByteCount) }
+    }
+    count = tokens
+    addOrigins()
   }
 
   /// The same in memory of its own, as a fork has it that changed every block: for measuring.

@@ -4,6 +4,9 @@ public enum KVFormat: String, Sendable, CaseIterable, Codable, CustomStringConve
   case bf16
   /// A byte per element and a float for each token and head.
   case int8
+  /// 4.5 bits per element and a byte for each token and head: RaZeR (arXiv 2501.04052), 4-bit codes with a special value of 5 or
+  /// -5 for each 16 elements.
+  case razerG16 = "razer-g16"
   /// Codes of 8 bits with a scale and a zero point for each token and head or group: for low-rank latents, or values of any kind
   /// (Docs/LowRank.md, 5).
   case affine8
@@ -15,7 +18,7 @@ public enum KVFormat: String, Sendable, CaseIterable, Codable, CustomStringConve
   case affine2
 
   /// Those in which whole keys can be stored; the others hold latents, or values.
-  public static let ofWholeKeys: [KVFormat] = [.bf16, .int8]
+  public static let ofWholeKeys: [KVFormat] = [.bf16, .int8, .razerG16]
 
   /// The raw value.
   public var description: String { rawValue }

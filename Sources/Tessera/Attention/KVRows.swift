@@ -70,11 +70,22 @@ package struct KVRows: Sendable {
 }
 
 extension KVFormat {
-  /// Of rows that are read as they are.
-  package var rowType: ck_kv_type {
+  /// Of keys that are read as they are; nil where no kernel does.
+  package var keyType: ck_kv_type? {
     switch self {
     case .bf16: .CK_KV_BF16
     case .int8: .CK_KV_INT8
+    case .razerG16: .CK_KV_RAZER_KEYS
+    case .affine8, .affine4, .affine3, .affine2: nil
+    }
+  }
+
+  /// Of values and of their latents.
+  package var valueType: ck_kv_type {
+    switch self {
+    case .bf16: .CK_KV_BF16
+    case .int8: .CK_KV_INT8
+    case .razerG16: .CK_KV_RAZER_VALUES
     case .affine8: .CK_KV_AFFINE8
     case .affine4: .CK_KV_AFFINE4
     case .affine3: .CK_KV_AFFINE3
@@ -86,7 +97,7 @@ extension KVFormat {
   package var latentKeyType: ck_kv_type? {
     switch self {
     case .bf16: .CK_KV_LATENT_BF16
-    case .int8: nil
+    case .int8, .razerG16: nil
     case .affine8: .CK_KV_LATENT_AFFINE8
     case .affine4: .CK_KV_LATENT_AFFINE4
     case .affine3: .CK_KV_LATENT_AFFINE3
