@@ -39,6 +39,11 @@ class Report:
                 if row["op"] == "attention" and (row["format"], row.get("context"), row["m"]) == (fmt, context, m)]
         return min(rows, key=lambda row: row["seconds_median"], default=None)
 
+    def model(self, fmt, m=1):
+        """The fastest row of a whole model in that format, or None."""
+        rows = [row for row in self.rows if (row["op"], row["format"], row["m"]) == ("model", fmt, m)]
+        return min(rows, key=lambda row: row["seconds_median"], default=None)
+
     def chains(self):
         return [row for row in self.rows if "chain" in str(row.get("shape", "")) or row["op"] == "chain"]
 
@@ -92,10 +97,12 @@ def goals(report):
     )
     for context in (16384, 65536):
         tokens = f"attention, {context // 1024}K tokens, M=1"
-        cache = report.cache("bf16", context)
+        cache = report.cache("dense-bf16", context)
         yield f"{tokens}, bf16 cache: fraction of the roofline", 0.9, roof(cache), True
         for fmt, speedup in (("int8", 1.85), ("razer-g16", 3.2)):
             yield f"{tokens}, {fmt} cache: times faster than bf16", speedup, ratio(cache, report.cache(fmt, context)), True
+    for fmt, speedup in (("bitmap-bf16", 1.6), ("razer-g128", 3.0)):
+        yield f"whole model, M=1, {fmt}: times faster than bf16", speedup, ratio(report.model("bf16"), report.model(fmt)), True
     fork = next((row for row in report.rows if row["op"] == "fork_join"), None)
     limit = 2e-6 if fork and fork["threads"] <= 2 else 5e-6
     yield "fork and join, us", limit * 1e6, fork and fork["seconds_median"] * 1e6, False
@@ -140,7 +147,7 @@ def section(report):
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    print(f"# {pathlib.Path(sys.argv[1]).stem.rsplit('-', 1)[0]}\n")
+    print(f"# {pathlib.Path(sys.argv[1].split('+')[0]).stem.rsplit('-', 1)[0]}\n")
     print("Written by page.py from the reports named below. Cold weights, medians; how it is measured: Docs/Benchmarks.md.\n")
     for path in sys.argv[1:]:
         section(Report(path))
