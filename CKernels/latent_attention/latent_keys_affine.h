@@ -9,6 +9,7 @@
 #pragma once
 #include "attention/kv_affine.h"
 #include "latent_attention/latent_layout.h"
+#include "support/room.h"
 
 typedef struct {
     const void *parts[CK_ATTENTION_CHUNK / CK_KV_TOKENS];
@@ -27,16 +28,12 @@ static ck_latent_group latent_bias_alone(const ck_latent_group *group, const voi
 static size_t latent_affine_lay_out(const ck_latent_group *group, size_t rows, void *scratch, latent_affine_room *room) {
     const ck_latent_group alone = latent_bias_alone(group, NULL);
     const size_t part = ck_kv_part_bytes(CK_KV_LATENT_BF16, 1), b = ck_latent_packed_bytes(&alone);
-    char *at = scratch;
-    room->expanded = at;
-    at += CK_ATTENTION_CHUNK / CK_KV_TOKENS * ck_affine_expanded_bytes(group->rank);
-    room->nothing = at;
-    if (group->bias) at += part > b ? part : b;
-    room->constants = (float *)(void *)at;
-    if (group->bias) at += rows * CK_ATTENTION_CHUNK * sizeof(float);
-    room->kernel = at;
-    at += KERNEL_SCRATCH(group, rows);
-    return (size_t)(at - (char *)scratch);
+    ck_room at = {scratch, 0};
+    room->expanded = ck_room_take(&at, CK_ATTENTION_CHUNK / CK_KV_TOKENS * ck_affine_expanded_bytes(group->rank));
+    room->nothing = ck_room_take(&at, group->bias ? part > b ? part : b : 0);
+    room->constants = ck_room_take(&at, group->bias ? rows * CK_ATTENTION_CHUNK * sizeof(float) : 0);
+    room->kernel = ck_room_take(&at, KERNEL_SCRATCH(group, rows));
+    return at.bytes;
 }
 
 CK_INLINE void latent_affine_run(int bits, const ck_latent_group *group, const ck_latent_angles *angles,

@@ -13,6 +13,7 @@
 #include "attention/kv_rows.h"
 #include "latent_attention/latent_terms_amx.h"
 #include "support/for_rows.h"
+#include "support/room.h"
 
 enum {
     LATENT_PIECE_PAIRS = 8,  // pairs that are multiplied with LATENT_PIECE_ROWS rows in one piece of work
@@ -224,16 +225,12 @@ typedef struct {
     float *slow, *quick[2], *sums;
 } latent_room;
 
-static float *latent_take(char **at, size_t floats) {
-    float *taken = (float *)(void *)*at;
-    *at += floats * sizeof(float);
-    return taken;
-}
+static float *latent_take(ck_room *scratch, size_t floats) { return ck_room_take(scratch, floats * sizeof(float)); }
 
 static size_t latent_lay_out(const ck_latent_group *group, size_t rows, void *scratch, latent_room *room) {
     const size_t strips = ck_latent_strips(group->dim), steps = ck_latent_steps(group->rank), head_rows = rows / group->heads;
     const size_t tiles = latent_term_tiles_at_most(head_rows), tile_floats = LATENT_TILE_BYTES / sizeof(float);
-    char *at = scratch;
+    ck_room at = {scratch, 0};
     room->first = latent_take(&at, rows * strips * LATENT_ROW_FLOATS);
     for (int i = 0; i < 2; i++) room->turned[i] = latent_take(&at, LATENT_BLOCKS * head_rows * strips * LATENT_ROW_FLOATS);
     room->y = (char *)latent_take(&at, group->heads * tiles * steps * tile_floats);
@@ -245,7 +242,7 @@ static size_t latent_lay_out(const ck_latent_group *group, size_t rows, void *sc
     room->terms.g = (char *)latent_take(&at, tiles * strips * tile_floats);
     room->terms.b = (char *)latent_take(&at, 2 * strips * tile_floats);
     room->terms.c = latent_take(&at, 4 * tile_floats);
-    return (size_t)(at - (char *)scratch);
+    return at.bytes;
 }
 
 static void latent_turn_back(__m512 low, __m512 high, const float *cosines, const float *sines, float *target) {
