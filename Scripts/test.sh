@@ -49,8 +49,11 @@ stage_release() { swift_test release '' -c release -Xswiftc -enable-testing -Xsw
 # Addresses and, in C, undefined behaviour, which traps: that needs no run-time library. Leaks are not asked for: the test runner
 # and Foundation have their own. The kernels are compiled without optimisation here, for what only -O0 shows and because the
 # optimiser takes minutes over the checks in unrolled loops. The library alone: what reads files is fuzzed with addresses checked.
+# Left out is what would take minutes more and runs the same kernels as the checks do: comparisons with sums in double, and kernels
+# that are wrong on purpose.
 stage_sanitize() {
-    ASAN_OPTIONS=detect_leaks=0 TESSERA_CHECK_EVERY=12 TESSERA_PACKAGE=core \
+    local skip='aBrokenKernelDoesNotPass|[aA]gree|SameBits|equalsTheWhole|InstructionModel'
+    ASAN_OPTIONS=detect_leaks=0 TESSERA_CHECK_EVERY=24 TESSERA_PACKAGE=core \
         swift_test sanitize '' --sanitize=address -Xcc -O0 -Xcc -fsanitize=undefined -Xcc -fsanitize-trap=undefined
 }
 
@@ -76,7 +79,7 @@ stage_fuzz() { Tests/Fuzz/run.sh "$fuzz_seconds"; }
 swift_test() { # FOLDER FILTER FLAG...
     local flags=(--scratch-path ".build-$1" "${@:3}")
     swift build --product TesseraPackageTests "${flags[@]}" </dev/null &&
-        swift test --skip-build ${2:+--filter "$2"} "${flags[@]}" </dev/null
+        swift test --skip-build ${2:+--filter "$2"} ${skip:+--skip "$skip"} "${flags[@]}" </dev/null
 }
 
 # What must not drown in a log: the runners' closing lines, and what they skipped.
