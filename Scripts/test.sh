@@ -48,9 +48,9 @@ stage_release() { swift_test release '' -c release -Xswiftc -enable-testing -Xsw
 
 # Addresses and, in C, undefined behaviour, which traps: that needs no run-time library. Leaks are not asked for: the test runner
 # and Foundation have their own. The kernels are compiled without optimisation here, for what only -O0 shows and because the
-# optimiser takes minutes over the checks in unrolled loops. The library alone: what reads files is fuzzed with addresses checked.
-# Left out is what would take minutes more and runs the same kernels as the checks do: comparisons with sums in double, and kernels
-# that are wrong on purpose.
+# optimiser takes minutes over the checks in unrolled loops. The library alone: what reads files is fuzzed with addresses
+# checked. Left out is what would take minutes more and runs the same kernels as the checks do: comparisons with sums in double,
+# and kernels that are wrong on purpose.
 stage_sanitize() {
     local skip='aBrokenKernelDoesNotPass|[aA]gree|SameBits|equalsTheWhole|InstructionModel'
     ASAN_OPTIONS=detect_leaks=0 TESSERA_CHECK_EVERY=24 TESSERA_PACKAGE=core \
