@@ -17,12 +17,6 @@ CK_ISA_BEGIN(avx2)
 
 enum { TOKENS = 2, ROWS = 4 };
 
-typedef struct {
-    const int16_t *q;
-    const float *steps;
-    size_t elements;  // of a row, padded
-} queries_int16;
-
 // The sums of the eight lanes of four vectors.
 CK_INLINE __m128i sums4_avx2(__m256i a, __m256i b, __m256i c, __m256i d) {
     const __m256i halves = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
@@ -30,7 +24,7 @@ CK_INLINE __m128i sums4_avx2(__m256i a, __m256i b, __m256i c, __m256i d) {
 }
 
 // Tokens whose rows begin at k, against `rows` queries; both counts are constants.
-CK_INLINE void scores_avx2(const int8_t *k, const float *scales, const queries_int16 *queries, float *scores, size_t stride,
+CK_INLINE void scores_avx2(const int8_t *k, const float *scales, const ck_int16_queries *queries, float *scores, size_t stride,
                            int tokens, int rows) {
     __m128 total[TOKENS] = {_mm_setzero_ps(), _mm_setzero_ps()};
     for (size_t first = 0; first < queries->elements; first += CK_INT16_CHANNELS) {
@@ -68,22 +62,18 @@ CK_INLINE void scores_avx2(const int8_t *k, const float *scales, const queries_i
 
 void ck_attention_keys_int8_avx2(const ck_kv_span *keys, const ck_attention_queries *queries, float *scores, size_t stride,
                                  void *scratch) {
-    const size_t elements = ck_kv_row_bytes(CK_KV_INT8, keys->dim);
-    int16_t *q = scratch;
-    float *steps = (float *)(q + queries->rows * elements);
-    for (size_t m = 0; m < queries->rows; m++)
-        steps[m] = ck_int16_row(queries->q + m * queries->stride, keys->dim, elements, q + m * elements);
+    const ck_int16_queries all = ck_int16_queries_of(queries, keys->dim, scratch);
     for (size_t part = 0; part < ck_kv_parts(keys->tokens); part++) {
         const size_t tokens = ck_kv_part_tokens(keys, part);
         const int8_t *k = keys->parts[part];
         const float *scales = ck_kv_scales(keys->dim, k);
         for (size_t m = 0; m < queries->rows; m += ROWS) {
             const size_t left = queries->rows - m;
-            const queries_int16 some = {q + m * elements, steps + m, elements};
+            const ck_int16_queries some = ck_int16_queries_from(&all, m);
             float *target = scores + m * stride + part * CK_KV_TOKENS;
             size_t t = 0;
-#define PAIR(rows) scores_avx2(k + t * elements, scales + t, &some, target + t, stride, 2, rows)
-#define LAST(rows) scores_avx2(k + t * elements, scales + t, &some, target + t, stride, 1, rows)
+#define PAIR(rows) scores_avx2(k + t * all.elements, scales + t, &some, target + t, stride, 2, rows)
+#define LAST(rows) scores_avx2(k + t * all.elements, scales + t, &some, target + t, stride, 1, rows)
             for (; t + 1 < tokens; t += TOKENS) CK_FOR_ROWS_4(left < ROWS ? left : ROWS, PAIR)
             if (t < tokens) CK_FOR_ROWS_4(left < ROWS ? left : ROWS, LAST)
 #undef PAIR

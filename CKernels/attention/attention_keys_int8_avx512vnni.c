@@ -20,17 +20,11 @@ CK_ISA_BEGIN(avx512vnni)
 
 enum { CHAINS = 16, MOST_ROWS = 4 };
 
-typedef struct {
-    const int16_t *q;
-    const float *steps;
-    size_t elements;  // of a row, padded
-} queries_int16;
-
 // Tokens that `rows` queries meet at once.
 CK_INLINE int tokens_avx512(int rows) { return rows > 2 ? 4 : CHAINS / rows; }
 
 // Sums of the products of channels first ... end - 1, at most CK_INT16_CHANNELS: lane m * tokens + t.
-CK_INLINE __m512i sums_avx512(const int8_t *k, const queries_int16 *queries, size_t first, size_t end, int rows) {
+CK_INLINE __m512i sums_avx512(const int8_t *k, const ck_int16_queries *queries, size_t first, size_t end, int rows) {
     const int tokens = tokens_avx512(rows);
     __m512i acc[CHAINS];
     CK_UNROLL
@@ -50,7 +44,7 @@ CK_INLINE __m512i sums_avx512(const int8_t *k, const queries_int16 *queries, siz
 }
 
 // Tokens whose rows begin at k and whose scales at `scales`, against `rows` queries, a constant.
-CK_INLINE void scores_avx512(const int8_t *k, const float *scales, const queries_int16 *queries, float *scores, size_t stride,
+CK_INLINE void scores_avx512(const int8_t *k, const float *scales, const ck_int16_queries *queries, float *scores, size_t stride,
                              int rows) {
     const int tokens = tokens_avx512(rows);
     __m512 sum = _mm512_setzero_ps();
@@ -70,7 +64,7 @@ CK_INLINE void scores_avx512(const int8_t *k, const float *scales, const queries
 }
 
 // All tokens of a part; the last few at once may be more than it has.
-CK_INLINE void part_avx512(const ck_kv_span *keys, size_t part, const queries_int16 *queries, float *scores, size_t stride,
+CK_INLINE void part_avx512(const ck_kv_span *keys, size_t part, const ck_int16_queries *queries, float *scores, size_t stride,
                            ck_kv_ahead *ahead, int rows) {
     const size_t step = (size_t)tokens_avx512(rows), tokens = ck_kv_part_tokens(keys, part);
     const int8_t *k = keys->parts[part];
@@ -84,16 +78,12 @@ CK_INLINE void part_avx512(const ck_kv_span *keys, size_t part, const queries_in
 
 void ck_attention_keys_int8_avx512vnni(const ck_kv_span *keys, const ck_attention_queries *queries, float *scores, size_t stride,
                                        void *scratch) {
-    const size_t elements = ck_kv_row_bytes(CK_KV_INT8, keys->dim);
-    int16_t *q = scratch;
-    float *steps = (float *)(q + queries->rows * elements);
-    for (size_t m = 0; m < queries->rows; m++)
-        steps[m] = ck_int16_row(queries->q + m * queries->stride, keys->dim, elements, q + m * elements);
+    const ck_int16_queries all = ck_int16_queries_of(queries, keys->dim, scratch);
     ck_kv_ahead ahead = ck_kv_ahead_begin(keys, ck_kv_part_bytes(CK_KV_INT8, keys->dim));
     for (size_t part = 0; part < ck_kv_parts(keys->tokens); part++)
         for (size_t m = 0; m < queries->rows; m += MOST_ROWS) {
             const size_t left = queries->rows - m;
-            const queries_int16 some = {q + m * elements, steps + m, elements};
+            const ck_int16_queries some = ck_int16_queries_from(&all, m);
             float *target = scores + m * stride + part * CK_KV_TOKENS;
 #define CALL(rows) part_avx512(keys, part, &some, target, stride, m == 0 ? &ahead : NULL, rows)
             CK_FOR_ROWS_4(left < MOST_ROWS ? left : MOST_ROWS, CALL)

@@ -33,6 +33,28 @@ CK_INLINE float ck_int16_row(const float *source, size_t count, size_t padded, i
     return largest / CK_INT16_STEPS;
 }
 
+// Queries as integers, and what a step of each is worth.
+typedef struct {
+    const int16_t *q;
+    const float *steps;
+    size_t elements;  // of a row, padded
+} ck_int16_queries;
+
+// All rows of `queries`, in scratch of rows * (2 * elements + 4) bytes.
+CK_INLINE ck_int16_queries ck_int16_queries_of(const ck_attention_queries *queries, size_t dim, void *scratch) {
+    const size_t elements = ck_kv_row_bytes(CK_KV_INT8, dim);
+    int16_t *q = scratch;
+    float *steps = (float *)(q + queries->rows * elements);
+    for (size_t m = 0; m < queries->rows; m++)
+        steps[m] = ck_int16_row(queries->q + m * queries->stride, dim, elements, q + m * elements);
+    return (ck_int16_queries){q, steps, elements};
+}
+
+// Those from row `first` on.
+CK_INLINE ck_int16_queries ck_int16_queries_from(const ck_int16_queries *queries, size_t first) {
+    return (ck_int16_queries){queries->q + first * queries->elements, queries->steps + first, queries->elements};
+}
+
 // The weights of the tokens of a part: p times what a step of each value is worth, as integers of one step of their own.
 CK_INLINE float ck_int16_weights(const float *p, const float *scales, size_t tokens, int16_t target[CK_KV_TOKENS]) {
 #pragma STDC FP_CONTRACT OFF

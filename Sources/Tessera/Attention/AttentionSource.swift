@@ -2,8 +2,8 @@ internal import CKernels
 
 /// Where the threads of a call find a sequence: plain memory in the workspace.
 ///
-/// Caches' own values count references, and threads that count the same ones wait for each other's cache lines: a tenth of the
-/// time with 16 threads. What every unit of work reads is therefore laid out once a call.
+/// Caches' own values count references, and threads that count the same ones wait for each other's cache lines. What every unit
+/// of work reads is therefore laid out once a call.
 struct AttentionSource: @unchecked Sendable {
   // Sendable: the pointers are read while the call that laid them out runs.
   let shape: AttentionShape
