@@ -48,6 +48,8 @@ extern "C" {
 //   CK_KV_AFFINE8, 4, 3, 2   rows of dim codes of so many bits, dim rounded up to 32, with a scale and a zero for each token:
 //                scale (code - zero). attention/kv_affine.h draws them.
 //   CK_KV_LATENT_AFFINE8, 4, 3, 2   the same of latents of keys, tokens in lanes.
+//   CK_KV_SPARSE50, CK_KV_SPARSE70   rows of at most CK_KV_SPARSE_DIM elements without half, or 70%, of them: the smallest, as
+//                attention/sparse_rows.h draws them. Every row has the same number of bytes.
 typedef enum __attribute__((enum_extensibility(open))) : uint32_t {
     CK_KV_BF16           = 0,
     CK_KV_INT8           = 1,
@@ -62,14 +64,18 @@ typedef enum __attribute__((enum_extensibility(open))) : uint32_t {
     CK_KV_LATENT_AFFINE4 = 25,
     CK_KV_LATENT_AFFINE3 = 26,
     CK_KV_LATENT_AFFINE2 = 27,
+    CK_KV_SPARSE50       = 32,
+    CK_KV_SPARSE70       = 33,
 } ck_kv_type;
+
+#define CK_KV_SPARSE_DIM 4096u
 
 // Bytes of a part, a multiple of 64; 0 where the type is unknown or the size overflows.
 size_t ck_kv_part_bytes(ck_kv_type type, size_t dim);
 
 // Stores `row` (dim floats) as token `slot` of a part, rounded to nearest even or quantised: int8 rows as ck_x_quantize_f32
-// does, RaZeR rows by the rule of Docs/Numerics.md, codes of few bits as Docs/LowRank.md, 5, defines them. Writes the row, its
-// padding, its scale and zero, and changes nothing of other tokens.
+// does, RaZeR and sparse rows by the rules of Docs/Numerics.md, codes of few bits as Docs/LowRank.md, 5, defines them. Writes the
+// row, its padding, its scale and zero, and changes nothing of other tokens.
 void ck_kv_write(ck_kv_type type, size_t dim, void *part, size_t slot, const float *row);
 // What 1 is worth in the codes of a channel: 1 for formats without scales.
 float ck_kv_scale(ck_kv_type type, size_t dim, const void *part, size_t slot, size_t channel);

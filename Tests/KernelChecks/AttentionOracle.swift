@@ -35,10 +35,11 @@ extension Oracle {
       }
     }
 
-    // Rows of whole numbers that are held as they were written have exact sums, where the kernel takes them as they are.
+    // Rows of whole numbers that are held as they were written have exact sums, where the kernel takes them as they are. Sparse
+    // rows hold such numbers, though not all of them.
+    let isHeld = kernel.format?.isSparse == true || operands.held == operands.elements.stored
     let isExact =
-      [.integers, .extremes].contains(attentionCase.elements) && operands.held == operands.elements.stored
-      && !met.contains(where: \.hasSteps)
+      [.integers, .extremes].contains(attentionCase.elements) && isHeld && !met.contains(where: \.hasSteps)
     let d = Double(Oracle.attentionRoundings(kernel, terms: terms))
     let worst = isExact ? 0 : d * Oracle.roundoff / (1 - d * Oracle.roundoff)
     let likely = min(worst, 4 * d.squareRoot() * Oracle.roundoff)
@@ -66,7 +67,8 @@ extension Oracle {
     let isKeys = kernel.step == .keys
     let columns = 0..<(isKeys ? attentionCase.tokens : attentionCase.dimension)
     let held = isKeys ? operands.held : transposed(operands.held, rows: attentionCase.tokens)
-    let roundsToBFloat16 = ["avx512bf16", "amxbf16"].contains(kernel.isaTag)
+    let multipliesFP32 = kernel.format?.isSparse == true && !isKeys && kernel.isaTag == "avx512bf16"
+    let roundsToBFloat16 = ["avx512bf16", "amxbf16"].contains(kernel.isaTag) && !multipliesFP32
     switch (kernel.format, kernel.step) {
     case (.int8, .keys) where kernel.isaTag != "scalar":
       let steps = left.chunks(of: attentionCase.dimension).flatMap(steps)
@@ -218,10 +220,13 @@ extension Array {
 }
 
 extension KVFormat {
+  /// Whether the smallest elements of a row are left out.
+  fileprivate var isSparse: Bool { self == .sparse50 || self == .sparse70 }
+
   /// Of a code with a scale and a zero point.
   fileprivate var affineBits: Int? {
     switch self {
-    case .bf16, .int8, .razerG16: nil
+    case .bf16, .int8, .razerG16, .sparse50, .sparse70: nil
     case .affine8: 8
     case .affine4: 4
     case .affine3: 3

@@ -41,11 +41,12 @@ typedef struct {
 } cache;
 
 // What every format holds exactly: integers, of which the first is the largest; for RaZeR the values of its codes, 6 and 5 being
-// the first of each group.
+// the first of each group; for sparse rows every fourth of them, the others being 0.
 static float element(ck_kv_type type, size_t channel) {
     static const float values[] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 5, 6, -0.5f, -1, -1.5f, -2, -3, -4, -6};
     if (type == CK_KV_RAZER_KEYS || type == CK_KV_RAZER_VALUES)
         return channel % 16 == 0 ? 6 : channel % 16 == 1 ? 5 : values[random_integer(0, 15)];
+    if ((type == CK_KV_SPARSE50 || type == CK_KV_SPARSE70) && channel % 4 != 0) return 0;
     return (float)(channel == 0 ? 127 : random_integer(-127, 127));
 }
 
@@ -180,6 +181,10 @@ size_t check_attention(void) {
         check_values(CK_KV_INT8, m, t, dim);
         check_keys(CK_KV_RAZER_KEYS, m, t, dim);
         check_values(CK_KV_RAZER_VALUES, m, t, dim);
+        check_keys(CK_KV_SPARSE50, m, t, dim);
+        check_values(CK_KV_SPARSE50, m, t, dim);
+        check_keys(CK_KV_SPARSE70, m, t, dim);
+        check_values(CK_KV_SPARSE70, m, t, dim);
         check_softmax(m, t);
     }
     return compared;

@@ -76,6 +76,8 @@ extension KVFormat {
     case .bf16: .CK_KV_BF16
     case .int8: .CK_KV_INT8
     case .razerG16: .CK_KV_RAZER_KEYS
+    case .sparse50: .CK_KV_SPARSE50
+    case .sparse70: .CK_KV_SPARSE70
     case .affine8, .affine4, .affine3, .affine2: nil
     }
   }
@@ -86,6 +88,8 @@ extension KVFormat {
     case .bf16: .CK_KV_BF16
     case .int8: .CK_KV_INT8
     case .razerG16: .CK_KV_RAZER_VALUES
+    case .sparse50: .CK_KV_SPARSE50
+    case .sparse70: .CK_KV_SPARSE70
     case .affine8: .CK_KV_AFFINE8
     case .affine4: .CK_KV_AFFINE4
     case .affine3: .CK_KV_AFFINE3
@@ -97,7 +101,7 @@ extension KVFormat {
   package var latentKeyType: ck_kv_type? {
     switch self {
     case .bf16: .CK_KV_LATENT_BF16
-    case .int8, .razerG16: nil
+    case .int8, .razerG16, .sparse50, .sparse70: nil
     case .affine8: .CK_KV_LATENT_AFFINE8
     case .affine4: .CK_KV_LATENT_AFFINE4
     case .affine3: .CK_KV_LATENT_AFFINE3
