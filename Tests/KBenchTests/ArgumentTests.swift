@@ -23,13 +23,20 @@ import Testing
   }
 
   @Test func formatsOfCachesAndWeightsMix() throws {
-    let settings = try settings("--format", "int8,bf16,dense-bf16", "--context", "1,16384", "--preset", "llama-2-7b,smollm2-135m")
+    let settings = try settings("--format", "int8,bf16,sparse-70", "--context", "1,16384", "--preset", "llama-2-7b,smollm2-135m")
     #expect(settings.formats == [.bf16])
-    #expect(settings.attentionFormats == [.int8, .denseBF16])
+    #expect(settings.attentionFormats == [.int8, .bf16, .sparse70])
     #expect(settings.contexts == [1, 16384])
     #expect(settings.presets.map(\.queryHeads) == [32, 9])
     #expect(settings.presets.map(\.keyValueHeads) == [32, 3])
     #expect(settings.presets.map(\.headDimension) == [128, 64])
+  }
+
+  @Test func cachesAndWeightsOfOneFormatHaveOneName() throws {
+    let settings = try settings("--op", "attention,dense_gemm", "--format", "bf16")
+    #expect(settings.formats == [.bf16])
+    #expect(settings.attentionFormats == [.bf16])
+    #expect(AttentionFormat.allCases.filter { !$0.isLatent }.map(\.rawValue) == KVFormat.ofWholeKeys.map(\.rawValue))
   }
 
   @Test func modelsRunWhole() throws {
@@ -49,7 +56,11 @@ import Testing
     (["--isa", "avx1024"], "'avx1024'"), (["--isa", "avx2,"], "''"), (["--markdown"], "--list"),
     (["--chain", "--shape", "16x16"], "--chain"), (["--model", "gpt-9"], "gpt-9"), (["--layers", "2"], "--layers"),
     (["--model", "llama-2-7b", "--layers", "33"], "--layers 33"), (["--model", "llama-2-7b", "--chain"], "--model"),
-    (["--model", "llama-2-7b", "--format", "dense-bf16"], "--model"),
+    (["--model", "llama-2-7b", "--format", "int8"], "no format of --model"),
+    (["--chain", "--format", "sparse-50"], "no format of --chain"), (["--format", "dense-bf16"], "'dense-bf16'"),
+    (["--op", "attention", "--format", "bf16,razer-g128"], "razer-g128: no format of attention; there are bf16, int8,"),
+    (["--op", "dense_gemm,attention", "--format", "razer-g32"], "no format of attention, dense_gemm; there are bf16,"),
+    (["--op", "fork_join", "--format", "bf16"], "bf16: no format of fork_join; there are none"),
     (["--json", "-", "--plot", "-"], "--plot"), (["--list", "--json", "x"], "--json"), (["--check", "--json", "-"], "--json"),
     (["--machine", "--plot", "x.svg"], "--plot"),
   ])

@@ -4,9 +4,11 @@ internal import Tessera
 ///
 /// Palu's keep half of the rank: keys in groups of one head (`palu-`) or of four (`palu-g4-`), values of four, lifted.
 enum AttentionFormat: String, CaseIterable {
-  case denseBF16 = "dense-bf16"
+  case bf16
   case int8
   case razerG16 = "razer-g16"
+  case sparse50 = "sparse-50"
+  case sparse70 = "sparse-70"
   case paluBF16 = "palu-bf16"
   case paluInt8 = "palu-int8"
   case paluInt4 = "palu-int4"
@@ -16,14 +18,16 @@ enum AttentionFormat: String, CaseIterable {
   case paluGroupsInt4 = "palu-g4-int4"
 
   /// Those that are measured unless others are asked for.
-  static let usual: [AttentionFormat] = [.denseBF16, .int8, .razerG16, .paluBF16, .paluInt4]
+  static let usual: [AttentionFormat] = [.bf16, .int8, .razerG16, .sparse50, .paluBF16, .paluInt4]
 
   /// Of keys and values, or of their latents.
   var rows: KVFormat {
     switch self {
-    case .denseBF16, .paluBF16, .paluGroupsBF16: .bf16
+    case .bf16, .paluBF16, .paluGroupsBF16: .bf16
     case .int8: .int8
     case .razerG16: .razerG16
+    case .sparse50: .sparse50
+    case .sparse70: .sparse70
     case .paluInt8: .affine8
     case .paluInt4, .paluGroupsInt4: .affine4
     case .paluInt3: .affine3
@@ -34,7 +38,7 @@ enum AttentionFormat: String, CaseIterable {
   /// Heads that share a latent of keys; nil where keys are whole.
   private var headsOfKeys: Int? {
     switch self {
-    case .denseBF16, .int8, .razerG16: nil
+    case .bf16, .int8, .razerG16, .sparse50, .sparse70: nil
     case .paluBF16, .paluInt8, .paluInt4, .paluInt3, .paluInt2: 1
     case .paluGroupsBF16, .paluGroupsInt4: 4
     }

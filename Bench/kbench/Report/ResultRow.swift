@@ -82,8 +82,7 @@ extension [ResultRow] {
     for index in indices where self[index].m > 0 {
       let row = self[index]
       let dense = filter {
-        ["bf16", AttentionFormat.denseBF16.rawValue].contains($0.format)
-          && ($0.shape, $0.m, $0.threads) == (row.shape, row.m, row.threads)
+        $0.format == WeightFormat.bf16.rawValue && ($0.shape, $0.m, $0.threads) == (row.shape, row.m, row.threads)
       }
       self[index].speedupOverDense = dense.map(\.median).min().map { $0 / row.median }
     }

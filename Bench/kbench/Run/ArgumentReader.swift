@@ -14,8 +14,7 @@ struct ArgumentReader {
       settings.operations = Set(try names(op, "--op", BenchOperation.allCases.map(\.rawValue)).compactMap(BenchOperation.init))
     }
     if let format = command.format {
-      let known = WeightFormat.allCases.map(\.rawValue) + AttentionFormat.allCases.map(\.rawValue)
-      let wanted = try names(format, "--format", known)
+      let wanted = try formatNames(format, of: settings.operations)
       settings.formats = wanted.compactMap(WeightFormat.init)
       settings.attentionFormats = wanted.compactMap(AttentionFormat.init)
     }
@@ -119,6 +118,22 @@ struct ArgumentReader {
       }
       return choice
     }
+  }
+
+  /// Names of formats that the wanted operations have. Some stand for caches and for weights.
+  private func formatNames(_ text: String, of operations: Set<BenchOperation>) throws(BenchError) -> [String] {
+    func unique(_ names: [String]) -> [String] { names.reduce(into: []) { if !$0.contains($1) { $0.append($1) } } }
+    let (weights, caches) = (WeightFormat.allCases, AttentionFormat.allCases.map(\.rawValue))
+    let wanted = try names(text, "--format", unique(weights.map(\.rawValue) + caches))
+    let wholeModels = command.model != nil ? "--model" : command.chain ? "--chain" : nil
+    let ofWeights = weights.filter { operations.contains(BenchOperation($0.operation)) }.map(\.rawValue)
+    let there = unique(ofWeights + (wholeModels == nil && operations.contains(.attention) ? caches : []))
+    if let stranger = wanted.first(where: { !there.contains($0) }) {
+      let what = wholeModels ?? operations.map(\.rawValue).sorted().joined(separator: ", ")
+      let list = there.isEmpty ? "none" : there.joined(separator: ", ")
+      throw .usage("--format \(stranger): no format of \(what); there are \(list)")
+    }
+    return wanted
   }
 
   private func names(_ text: String, _ option: String, _ known: [String]) throws(BenchError) -> [String] {
