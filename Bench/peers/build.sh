@@ -1,7 +1,8 @@
 #!/bin/sh
 # Builds the C peers against the libraries that are there, and says which are missing.
 #
-#   Bench/peers/build.sh [--onednn PREFIX] [--ggml PREFIX] [--llama PREFIX] [--out FOLDER]
+#   Bench/peers/build.sh [--onednn PREFIX] [--ggml PREFIX] [--ik PREFIX] [--llama PREFIX]
+#                        [--out FOLDER]
 #
 # A PREFIX, where a library was installed, holds include/ and lib/ (or lib64/). Install ggml from a build for this machine: its
 # instruction sets are chosen when it is built. Without a prefix oneDNN is looked for with pkg-config.
@@ -9,12 +10,13 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 out=$here/../../.build_peers
-onednn= ggml= llama=
+onednn= ggml= ik= llama=
 while [ $# -gt 0 ]; do
     [ $# -gt 1 ] || { echo "build.sh: $1 needs a value" >&2; exit 2; }
     case $1 in
     --onednn) onednn=$2 ;;
     --ggml) ggml=$2 ;;
+    --ik) ik=$2 ;;
     --llama) llama=$2 ;;
     --out) out=$2 ;;
     *) echo "build.sh: $1: no such option" >&2; exit 2 ;;
@@ -60,6 +62,14 @@ if [ -n "$ggml" ] && [ -f "$ggml/include/ggml-backend.h" ]; then
 else
     echo "missing: ggml (ggml-backend.h, libggml, libggml-base) at ${ggml:-a --ggml PREFIX}"
     echo "         ggml_mul_mat is not built"
+fi
+
+# ik_llama.cpp's ggml has neither a version in its interface nor the backends of ggml's.
+if [ -n "$ik" ] && [ -f "$ik/include/ggml.h" ]; then
+    compile ik_mul_mat "-I$ik/include" "-DIK_VERSION=\"${IK_VERSION:-unknown}\"" $(libraries "$ik") -lggml -lstdc++ -fopenmp
+else
+    echo "missing: ik_llama.cpp's ggml (ggml.h, libggml) at ${ik:-a --ik PREFIX}"
+    echo "         ik_mul_mat is not built"
 fi
 
 # A program about text, without the measuring of the others.
