@@ -39,7 +39,7 @@ CK_INLINE void ck_razer_special_avx512(const uint8_t *scales, uint16_t special[3
     const __m512i wide = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const void *)scales));
     _mm512_storeu_si512(special, _mm512_and_si512(_mm512_srli_epi16(wide, 3), _mm512_set1_epi16(16)));
     // Broadcast from memory they cost nothing; the compiler would take them out of the register, by two shuffles each.
-    __asm__ volatile("" : "+m"(*(uint16_t(*)[32])special));
+    __asm__ volatile("" : "+m"(*(uint16_t (*)[32])special));
 }
 
 // What 1 is worth for 16 tokens: their stored scales times 2^(exponent - 127).
