@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Sets our kernels beside other people's: one line per shape and M, the ratios, and who is faster.
+"""Sets our kernels beside other people's: one line per shape and M, the ratios, and who is faster. Attention over our caches
+stands beside their attention over bf16 ones.
 
     python3 compare.py kbench.json torch.json onednn.json ggml.json
     python3 compare.py --markdown kbench.json torch.json >> ../results/page.md
@@ -33,7 +34,9 @@ class Report:
             content = json.loads(pathlib.Path(path).read_text())
             self.machine, rows = content["machine"], content["results"]
             self.rows = [r for r in rows if r["op"] not in NO_GEMM and r.get("seconds_median")]
+            self.attention = [r for r in rows if r["op"] == "attention" and r.get("seconds_median")]
             self.keys = {key(r) for r in self.rows}
+            self.attention_keys = {attention_key(r) for r in self.attention}
         except (OSError, ValueError, KeyError, TypeError) as problem:
             sys.exit(f"compare.py: {path}: no report of the form {{machine, results}}: {problem!r}")
         self.name = name or self.machine.get("implementation", pathlib.Path(path).stem)
@@ -54,6 +57,11 @@ class Report:
 
 def key(row):
     return row["n"], row["k"], row["m"], row["threads"]
+
+
+def attention_key(row):
+    """Heads and tokens, query tokens, threads; shapes sort by tokens."""
+    return row["context"], row["shape"], row["m"], row["threads"]
 
 
 def microseconds(row):
@@ -92,6 +100,33 @@ def section(title, of_family, of_format, ours, peers, losses):
     return header, lines
 
 
+def attention_section(ours, peers, losses):
+    """A line for each of our caches, the fastest kernels of each, beside each peer's fastest form."""
+    peers = [p for p in peers if p.attention_keys & ours.attention_keys]
+    header = ["heads and tokens", "M", "threads", "ours, us"] + [f"{p.name}, us (ratio)" for p in peers] + ["faster"]
+    lines = []
+    for wanted in sorted(ours.attention_keys):
+        others = [fastest(p.attention, wanted) for p in peers]
+        if not any(others):
+            continue
+        rival, peer = min(((o, p) for o, p in zip(others, peers) if o), key=lambda pair: pair[0]["seconds_median"])
+        for fmt in dict.fromkeys(r["format"] for r in ours.attention if attention_key(r) == wanted):
+            mine = fastest([r for r in ours.attention if r["format"] == fmt], wanted)
+            cells = [f"{microseconds(o)} ({o['seconds_median'] / mine['seconds_median']:.2f}) {o['variant']}" if o else "-"
+                     for o in others]
+            ratio = rival["seconds_median"] / mine["seconds_median"]
+            verdict = f"ours, {ratio:.2f}x" if ratio >= 1 else f"{peer.name}, {1 / ratio:.2f}x"
+            _, shape, m, threads = wanted
+            if ratio < 1:
+                losses.append(f"attention, {shape}, M={m}, {threads} threads: {verdict} faster than our {fmt} {mine['isa']}")
+            lines.append([shape, str(m), str(threads), f"{microseconds(mine)} {fmt} {mine['isa']}", *cells, verdict])
+    return header, lines
+
+
+def fastest(rows, wanted):
+    return min((r for r in rows if attention_key(r) == wanted), key=lambda r: r["seconds_median"], default=None)
+
+
 def show(title, header, lines, markdown):
     if markdown:
         print(f"### {title}\n\n| {' | '.join(header)} |\n|{'---|' * len(header)}")
@@ -109,7 +144,8 @@ def print_reports(ours, peers, markdown):
     for report in [ours, *peers]:
         machine = report.machine
         facts = (machine.get("version"), machine.get("cpu"), machine.get("date"))
-        print(f"{bullet}{report.name}: {', '.join(str(f) for f in facts if f) or 'no machine named'}; {len(report.rows)} rows")
+        rows = len(report.rows) + len(report.attention)
+        print(f"{bullet}{report.name}: {', '.join(str(f) for f in facts if f) or 'no machine named'}; {rows} rows")
         unmatched = report.keys - ours.keys
         if unmatched:
             print(f"{bullet}{report.name}: {len(unmatched)} of {len(report.keys)} (shape, M, threads) were not measured by us")
@@ -136,6 +172,10 @@ def main():
         compared += len(lines)
         if lines:
             show(title, header, lines, opts.markdown)
+    header, lines = attention_section(ours, peers, losses)
+    compared += len(lines)
+    if lines:
+        show("Attention over our caches", header, lines, opts.markdown)
     if not compared:
         sys.exit("compare.py: no shape, M and thread count stands in both reports")
     print(f"The other is faster in {len(losses)} of {compared} rows" + (":" if losses else "."))
