@@ -25,7 +25,7 @@ struct CompressCommand: ParsableCommand {
   @Option(name: .shortAndLong, help: "A recipe in JSON.")
   var recipe: String
 
-  @Option(name: .shortAndLong, help: "A text in UTF-8, for recipes that look at activations.")
+  @Option(name: .shortAndLong, help: "A text in UTF-8, for recipes that look at activations or gradients.")
   var calibration: String?
 
   @Option(name: .shortAndLong, help: "The packed model; a file of that name is replaced when the new one is whole.")
@@ -34,7 +34,9 @@ struct CompressCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Write NAME.json and NAME.svg: bytes, errors, ranks and densities.", valueName: "name"))
   var report: String?
 
-  @Option(help: ArgumentHelp("Scores for recipes whose ranks go by them, in JSON.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp(
+      "Scores in JSON, for recipes whose ranks go by them; otherwise they are computed from the text.", valueName: "file"))
   var rankScores: String?
 
   @Option(parsing: .unconditional, help: "Threads; 0 means one for each core that this process may use.")
@@ -45,8 +47,11 @@ struct CompressCommand: ParsableCommand {
   private func execute() throws(ProgramError) {
     guard threads >= 0 else { throw .usage("--threads \(threads): 0 means all allowed cores, 1 and more that many") }
     let recipe = try attempt { () throws(RecipeError) in try Recipe(path: self.recipe) }
-    guard !recipe.needsCalibration || calibration != nil else {
-      throw .usage("the recipe '\(recipe.name)' looks at activations: it needs --calibration")
+    let needsScores = recipe.needsScores && rankScores == nil
+    let needsText = recipe.needsCalibration || needsScores
+    guard !needsText || calibration != nil else {
+      let reason = needsScores ? "gives ranks by Fisher scores: it needs --calibration, or --rank-scores" : nil
+      throw .usage("the recipe '\(recipe.name)' \(reason ?? "looks at activations: it needs --calibration")")
     }
     let scores = try rankScores.map { path throws(ProgramError) in
       try attempt { () throws(WeightFileError) in try RankScores(path: path) }
@@ -54,7 +59,7 @@ struct CompressCommand: ParsableCommand {
     let executor = try attempt { () throws(TesseraError) in try Executor(threads: threads == 0 ? nil : threads) }
     let checkpoint = try attempt { () throws(ModelError) in try LlamaCheckpoint(path: model) }
     let files = try attempt { () throws(ModelError) in try ModelFiles(of: checkpoint) }
-    let ids = try recipe.needsCalibration ? encodedCalibration() : []
+    let ids = try needsText ? encodedCalibration() : []
     let compression = try attempt { () throws(ModelCompressionError) in
       try ModelCompression(
         checkpoint, files: files, recipe: recipe, recipeFile: self.recipe, calibration: ids, scores: scores, on: executor)

@@ -107,7 +107,8 @@ import Testing
     #expect(
       message(Recipe(name: "a", rules: [.init("*", format: .bf16), .init("*.qproj", format: .bf16)])).contains("'*.qproj'"))
     #expect(message(Recipe(name: "a", keys: Recipe.LowRank(ratio: 0.5, headsPerGroup: 3))).contains("low_rank.keys"))
-    #expect(message(Recipe(name: "a", keys: Recipe.LowRank(ratio: 0.5, rule: .fisher))).contains("low_rank.keys.ranks"))
+    #expect(
+      message(Recipe(name: "a", keys: Recipe.LowRank(ratio: 0.5, headsPerGroup: 3, rule: .fisher))).contains("low_rank.keys"))
     let feedback = Recipe.Rule("*.o_proj", format: .razerG16, quantization: .init(errorFeedback: .init()))
     let fused = Recipe.LowRank(ratio: 0.5, headsPerGroup: 2, isFused: true)
     #expect(message(Recipe(name: "a", rules: [feedback], values: fused)).contains("low_rank.values.fused"))
@@ -163,12 +164,13 @@ private final class Box: @unchecked Sendable {
 final class TestCheckpoint: Sendable {
   let path: String
 
-  init() throws {
+  /// - Parameter type: `qwen2` has biases of queries, keys and values.
+  init(_ type: String = "llama") throws {
     var template = Array("/tmp/tessera-test-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else { preconditionFailure("mkdtemp: error \(errno)") }
     path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     let config = """
-      {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+      {"model_type": "\(type)", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
        "head_dim": 32, "intermediate_size": 128, "vocab_size": 97, "max_position_embeddings": 128, "rms_norm_eps": 1e-05,
        "rope_theta": 10000.0, "tie_word_embeddings": true}
       """
@@ -177,12 +179,19 @@ final class TestCheckpoint: Sendable {
     try file.commit()
     var tensors: [(String, [Int])] = [("model.embed_tokens.weight", [97, 64]), ("model.norm.weight", [64])]
     for layer in 0..<2 {
-      let shapes = [
+      var shapes = [
         "self_attn.q_proj": [128, 64], "self_attn.k_proj": [64, 64], "self_attn.v_proj": [64, 64], "self_attn.o_proj": [64, 128],
         "mlp.gate_proj": [128, 64], "mlp.up_proj": [128, 64], "mlp.down_proj": [64, 128], "input_layernorm": [64],
         "post_attention_layernorm": [64],
       ]
-      tensors += shapes.sorted { $0.key < $1.key }.map { ("model.layers.\(layer).\($0.key).weight", $0.value) }
+      if type == "qwen2" {
+        shapes["self_attn.q_proj.bias"] = [128]
+        shapes["self_attn.k_proj.bias"] = [64]
+        shapes["self_attn.v_proj.bias"] = [64]
+      }
+      tensors += shapes.sorted { $0.key < $1.key }.map {
+        ("model.layers.\(layer).\($0.key)\($0.key.hasSuffix("bias") ? "" : ".weight")", $0.value)
+      }
     }
     var writer = try SafetensorsWriter(
       path: "\(path)/model.safetensors", tensors: tensors.map { .init(name: $0.0, type: .bf16, shape: $0.1) })

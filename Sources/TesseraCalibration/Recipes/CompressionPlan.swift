@@ -11,7 +11,7 @@ struct CompressionPlan {
   let keys: [RankPlan.Projection]?
   let values: [RankPlan.Projection]?
 
-  /// - Parameter scores: what rank rules other than `uniform` go by.
+  /// - Parameter scores: what rank rules other than `uniform` go by; not looked at where there are none.
   init(
     _ recipe: Recipe, of configuration: LlamaConfiguration, scores: RankScores?, file: String
   ) throws(ModelCompressionError) {
@@ -44,9 +44,6 @@ struct CompressionPlan {
   ) throws(ModelCompressionError) -> [RankPlan.Projection]? {
     guard let lowRank else { return nil }
     let key = "low_rank.\(projection == .key ? "keys" : "values")"
-    guard lowRank.rule == .uniform || scores != nil else {
-      throw .recipe(.contradiction(file: file, key: "\(key).ranks", detail: "\(lowRank.rule.rawValue) needs scores"))
-    }
     let shape = configuration.attention
     do throws(CompressionError) {
       let heads = try HeadGroups(
@@ -88,8 +85,10 @@ public enum ModelCompressionError: Error, Sendable, Equatable {
   case model(ModelError)
   /// `matrix` could not be compressed.
   case matrix(name: String, CompressionError)
-  /// The recipe looks at activations, and there is no text to take them from, or one that is too short.
+  /// The recipe looks at activations or gradients, and there is no text to take them from.
   case noCalibration(recipe: String)
+  /// No window of the calibration text has a token and one before it, by which Fisher scores could go.
+  case noPredictions
 }
 
 extension ModelCompressionError: CustomStringConvertible {
@@ -99,6 +98,7 @@ extension ModelCompressionError: CustomStringConvertible {
     case .model(let error): "\(error)"
     case .matrix(let name, let error): "\(name): \(error)"
     case .noCalibration(let recipe): "the recipe '\(recipe)' needs a calibration text of at least one token"
+    case .noPredictions: "Fisher scores need a window of at least two tokens of the calibration text"
     }
   }
 }

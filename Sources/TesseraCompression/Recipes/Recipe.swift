@@ -167,10 +167,13 @@ extension Recipe {
     rules.first { $0.layers.contains { Recipe.matches(layer, $0) } }
   }
 
-  /// Whether anything has to be learnt from a text.
+  /// Whether anything has to be learnt from a text, scores apart.
   public var needsCalibration: Bool {
     rules.contains(where: \.needsCalibration) || [keys, values].contains { $0 != nil && $0?.objective != .weights }
   }
+
+  /// Whether ranks go by scores, which a file gives or the calibration text.
+  public var needsScores: Bool { [keys, values].contains { $0 != nil && $0?.rule != .uniform } }
 
   /// Whether a name matches a pattern, byte by byte.
   package static func matches(_ name: String, _ pattern: String) -> Bool {
