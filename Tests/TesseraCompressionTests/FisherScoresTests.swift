@@ -146,6 +146,24 @@ import Testing
     #expect(error == .noCalibration(recipe: "fisher"))
   }
 
+  /// One budget for keys and values: three quarters of 256 outputs, least where scores are least.
+  @Test func keysAndValuesShareABudget() throws {
+    let folder = try TestCheckpoint()
+    var recipe = Self.recipe
+    recipe.values = Recipe.LowRank(ratio: 0.75, headsPerGroup: 2, rule: .fisherUniform)
+    recipe.sharesRanks = true
+    let scores = RankScores([
+      "model.layers.0.self_attn.k_proj": [1], "model.layers.1.self_attn.k_proj": [2], "model.layers.0.self_attn.v_proj": [9],
+      "model.layers.1.self_attn.v_proj": [8],
+    ])
+    let checkpoint = try LlamaCheckpoint(path: folder.path)
+    let compression = try ModelCompression(
+      checkpoint, files: ModelFiles(of: checkpoint), recipe: recipe, calibration: Self.text, scores: scores,
+      on: Executor(threads: 1))
+    let caches = try compression.run(to: folder.file("out")).caches
+    #expect(caches.map(\.keys.ranks) == [[32], [32]] && caches.map(\.values.ranks) == [[64], [64]])
+  }
+
   @Test func scoresSurviveAnInterruption() async throws {
     let folder = try TestCheckpoint()
     _ = try Self.compress(folder.path, to: folder.file("whole"))

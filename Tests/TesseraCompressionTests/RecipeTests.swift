@@ -41,6 +41,16 @@ import Testing
     #expect(recipe.rule(for: "model.layers.3.mlp.up_proj")?.format == .bitmapRazerG128)
   }
 
+  @Test func keysAndValuesMayShareABudget() throws {
+    let recipe = try recipe(
+      #"""
+      {"name": "a", "low_rank": {"shared": true, "keys": {"ratio": 0.5, "ranks": "fisher"},
+       "values": {"ratio": 0.5, "heads_per_group": 4, "ranks": "fisher"}}}
+      """#)
+    #expect(recipe.sharesRanks && recipe.needsScores && recipe.values?.headsPerGroup == 4)
+    #expect(try self.recipe(recipe.json) == recipe)
+  }
+
   @Test func theLeastRecipeKeepsEverything() throws {
     let recipe = try recipe(#"{"name": "none"}"#)
     #expect(recipe == Recipe(name: "none") && !recipe.needsCalibration && recipe.rule(for: "lm_head") == nil)
@@ -81,6 +91,12 @@ import Testing
     (#"{"name": "a", "low_rank": {"keys": {}}}"#, "'low_rank.keys.ratio' is missing"),
     (#"{"name": "a", "low_rank": {"keys": {"ratio": 0.5, "fused": true}}}"#, "'low_rank.keys.fused' is unknown"),
     (#"{"name": "a", "low_rank": {"values": {"ratio": 0.5, "objective": "scores"}}}"#, "'low_rank.values.objective'"),
+    (#"{"name": "a", "low_rank": {"shared": true, "keys": {"ratio": 0.5}}}"#, "'low_rank.shared'"),
+    (#"{"name": "a", "low_rank": {"shared": true, "keys": {"ratio": 0.5}, "values": {"ratio": 0.6}}}"#, "'low_rank.shared'"),
+    (
+      #"{"name": "a", "low_rank": {"shared": true, "keys": {"ratio": 0.5}, "values": {"ratio": 0.5, "ranks": "fisher"}}}"#,
+      "'low_rank.shared'"
+    ),
     (#"{"name": "a", "calibration": {"tokens": 0}}"#, "'calibration.tokens' is 0"),
     (#"{"name": "a", "name": "b"}"#, "'name' occurs twice"), (#"{"name": "a",}"#, "header byte"),
   ])

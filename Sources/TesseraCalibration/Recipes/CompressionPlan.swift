@@ -24,8 +24,7 @@ struct CompressionPlan {
           .contradiction(file: file, key: "weights[\(index)].layers", detail: "'\(pattern)' matches no matrix of the model"))
       }
     }
-    keys = try CompressionPlan.ranks(recipe.keys, .key, configuration, scores, file: file)
-    values = try CompressionPlan.ranks(recipe.values, .value, configuration, scores, file: file)
+    (keys, values) = try CompressionPlan.ranks(recipe, configuration, scores, file: file)
     if let values = recipe.values, values.isFused {
       for layer in 0..<configuration.layerCount {
         let name = PackedModelNames.stem(.layer(layer, .output))
@@ -38,26 +37,39 @@ struct CompressionPlan {
     }
   }
 
+  /// The ranks of all layers' keys, and of their values.
   private static func ranks(
-    _ lowRank: Recipe.LowRank?, _ projection: LlamaProjection, _ configuration: LlamaConfiguration, _ scores: RankScores?,
-    file: String
-  ) throws(ModelCompressionError) -> [RankPlan.Projection]? {
-    guard let lowRank else { return nil }
-    let key = "low_rank.\(projection == .key ? "keys" : "values")"
-    let shape = configuration.attention
-    do throws(CompressionError) {
+    _ recipe: Recipe, _ configuration: LlamaConfiguration, _ scores: RankScores?, file: String
+  ) throws(ModelCompressionError) -> (keys: [RankPlan.Projection]?, values: [RankPlan.Projection]?) {
+    func candidates(_ projection: LlamaProjection, _ lowRank: Recipe.LowRank) throws(CompressionError) -> [RankSearch.Candidate] {
+      let shape = configuration.attention
       let heads = try HeadGroups(
         heads: shape.keyValueHeads, headDimension: projection == .key ? shape.keyDimension : shape.valueDimension,
         .perGroup(heads: lowRank.headsPerGroup))
-      var candidates: [RankSearch.Candidate] = []
-      for layer in 0..<configuration.layerCount {
+      return (0..<configuration.layerCount).map { layer in
         let name = PackedModelNames.stem(.layer(layer, projection))
-        candidates.append(RankSearch.Candidate(name: name, heads: heads, scores: scores?.scores[name] ?? []))
+        return RankSearch.Candidate(name: name, heads: heads, scores: scores?.scores[name] ?? [])
       }
-      return try RankSearch(keeping: lowRank.ratio, by: lowRank.rule).ranks(of: candidates).projections
-    } catch {
-      throw .recipe(.contradiction(file: file, key: key, detail: "\(error)"))
     }
+    func search(
+      _ sides: [(LlamaProjection, Recipe.LowRank)], key: String
+    ) throws(ModelCompressionError) -> [RankPlan.Projection] {
+      do throws(CompressionError) {
+        var all: [RankSearch.Candidate] = []
+        for (projection, lowRank) in sides { all += try candidates(projection, lowRank) }
+        return try RankSearch(keeping: sides[0].1.ratio, by: sides[0].1.rule).ranks(of: all).projections
+      } catch {
+        throw .recipe(.contradiction(file: file, key: key, detail: "\(error)"))
+      }
+    }
+    if recipe.sharesRanks, let keys = recipe.keys, let values = recipe.values {
+      let all = try search([(.key, keys), (.value, values)], key: "low_rank")
+      return (Array(all.prefix(configuration.layerCount)), Array(all.dropFirst(configuration.layerCount)))
+    }
+    return (
+      try recipe.keys.map { keys throws(ModelCompressionError) in try search([(.key, keys)], key: "low_rank.keys") },
+      try recipe.values.map { values throws(ModelCompressionError) in try search([(.value, values)], key: "low_rank.values") }
+    )
   }
 
   func rule(_ place: LlamaPlace) -> Recipe.Rule? { recipe.rule(for: PackedModelNames.stem(place)) }

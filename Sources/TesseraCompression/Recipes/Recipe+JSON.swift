@@ -42,12 +42,16 @@ extension Recipe {
       valueFormat = try sides.word("values", default: .bf16)
     }
     if let lowRank = members["low_rank"] {
-      let sides = try RecipeMembers(lowRank, key: "low_rank", file: file, known: ["keys", "values"])
+      let sides = try RecipeMembers(lowRank, key: "low_rank", file: file, known: ["keys", "values", "shared"])
       keys = try sides["keys"].map { json throws(RecipeError) in
         try LowRank(json, key: "low_rank.keys", file: file, isOfValues: false)
       }
       values = try sides["values"].map { json throws(RecipeError) in
         try LowRank(json, key: "low_rank.values", file: file, isOfValues: true)
+      }
+      sharesRanks = try sides.bool("shared")
+      guard !sharesRanks || (keys != nil && values != nil && keys?.ratio == values?.ratio && keys?.rule == values?.rule) else {
+        throw sides.contradiction("shared", "it wants 'keys' and 'values' with the same 'ratio' and 'ranks'")
       }
     }
     if let calibration = members["calibration"] {
@@ -67,7 +71,8 @@ extension Recipe {
       ("cache", .object([("keys", .string(keyFormat.rawValue)), ("values", .string(valueFormat.rawValue))])),
     ]
     let sides = [("keys", keys?.value(isOfValues: false)), ("values", values?.value(isOfValues: true))]
-    let lowRank = sides.compactMap { name, value in value.map { (name: name, value: $0) } }
+    var lowRank = sides.compactMap { name, value in value.map { (name: name, value: $0) } }
+    if sharesRanks { lowRank.append(("shared", .bool(true))) }
     if !lowRank.isEmpty { members.append(("low_rank", .object(lowRank))) }
     members.append(
       ("calibration", .object([("tokens", .integer(calibration.tokens)), ("window", .integer(calibration.window))])))

@@ -17,11 +17,13 @@ public struct Recipe: Sendable, Hashable {
   public var keys: LowRank?
   /// Values of low rank; nil caches them whole.
   public var values: LowRank?
+  /// Whether keys and values, which then have the same ratio and rule, have one budget of ranks: scores divide it.
+  public var sharesRanks: Bool
   public var calibration: Calibration
 
   public init(
     name: String, rules: [Rule] = [], keyFormat: KVFormat = .bf16, valueFormat: KVFormat = .bf16, keys: LowRank? = nil,
-    values: LowRank? = nil, calibration: Calibration = Calibration()
+    values: LowRank? = nil, sharesRanks: Bool = false, calibration: Calibration = Calibration()
   ) {
     self.name = name
     self.rules = rules
@@ -29,6 +31,7 @@ public struct Recipe: Sendable, Hashable {
     self.valueFormat = valueFormat
     self.keys = keys
     self.values = values
+    self.sharesRanks = sharesRanks
     self.calibration = calibration
   }
 
