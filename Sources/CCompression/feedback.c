@@ -1,5 +1,5 @@
-// Error feedback. Inputs are taken in blocks of 128 positions: inside a block an error reaches the block's other inputs at once,
-// the inputs behind it once for the whole block.
+// Error feedback, of rounding and of dropping. Inputs are taken in blocks of 128 positions: inside a block an error reaches the
+// block's other inputs at once, the inputs behind it once for the whole block.
 //
 //     work     CC_FEEDBACK_ROWS x inputs    the rows of x in the order of positions, less what earlier errors took
 //     errors   CC_FEEDBACK_ROWS x 128       of this block, each divided by its U[i][i]
@@ -52,12 +52,16 @@ static float current(const cc_feedback *f, const float *work, const float *error
     return value;
 }
 
-static cc_result choose_group(const cc_feedback *f, const float *work, const float *errors, size_t index, size_t begin,
-                              size_t position, size_t end, group_state *state) {
+static int is_kept(const uint8_t *kept, size_t input) { return !kept || kept[input]; }
+
+// What is dropped counts as 0, which every scale has.
+static cc_result choose_group(const cc_feedback *f, const float *work, const float *errors, const uint8_t *kept, size_t index,
+                              size_t begin, size_t position, size_t end, group_state *state) {
     const size_t first = index * f->search->group;
     const size_t n = f->inputs - first < f->search->group ? f->inputs - first : f->search->group;
     float x[CC_MOST_GROUP];
-    for (size_t i = 0; i < n; i++) x[i] = current(f, work, errors, f->places[first + i], begin, position, end);
+    for (size_t i = 0; i < n; i++)
+        x[i] = is_kept(kept, first + i) ? current(f, work, errors, f->places[first + i], begin, position, end) : 0;
     const cc_result result = cc_choose(f->search, x, f->weights + first, n, &state->choice);
     cc_thresholds(&f->search->candidates[state->choice.candidate], state->choice.step, state->thresholds);
     state->chosen = 1;
@@ -78,24 +82,38 @@ static float quantize_element(const cc_search *search, const group_state *state,
     return c->levels[level] * state->choice.step * state->choice.sign;
 }
 
-static cc_result quantize_block(const cc_feedback *f, float *work, float *errors, size_t begin, size_t end, group_state *groups,
-                                uint8_t *codes, uint16_t *scales, size_t *bad_group) {
+// Records the error of a position that becomes `value`, and takes it from the rest of its block.
+static void settle(const cc_feedback *f, float *work, float *errors, size_t begin, size_t position, size_t end, float value) {
+    const float *const row = f->factor + position * f->inputs;
+    const float error = (work[position] - value) / row[position];
+    errors[position - begin] = error;
+    for (size_t j = position + 1; j < end; j++) work[j] -= error * row[j];
+}
+
+static cc_result quantize_block(const cc_feedback *f, float *work, float *errors, const uint8_t *kept, size_t begin, size_t end,
+                                group_state *groups, uint8_t *codes, uint16_t *scales, size_t *bad_group) {
     for (size_t position = begin; position < end; position++) {
         const size_t input = f->order[position], index = input / f->search->group;
         group_state *const state = &groups[index];
         if (!state->chosen) {
             *bad_group = index;
-            const cc_result result = choose_group(f, work, errors, index, begin, position, end, state);
+            const cc_result result = choose_group(f, work, errors, kept, index, begin, position, end, state);
             if (result != CC_OK) return result;
             scales[index] = (uint16_t)state->choice.bits;
         }
-        const float *const row = f->factor + position * f->inputs;
-        const float value = quantize_element(f->search, state, work[position], &codes[input]);
-        const float error = (work[position] - value) / row[position];
-        errors[position - begin] = error;
-        for (size_t j = position + 1; j < end; j++) work[j] -= error * row[j];
+        const float target = is_kept(kept, input) ? work[position] : 0;
+        settle(f, work, errors, begin, position, end, quantize_element(f->search, state, target, &codes[input]));
     }
     return CC_OK;
+}
+
+static void prune_block(const cc_feedback *f, float *work, float *errors, const uint8_t *kept, size_t begin, size_t end,
+                        float *pruned) {
+    for (size_t position = begin; position < end; position++) {
+        const size_t input = f->order[position];
+        pruned[input] = kept[input] ? work[position] : 0;
+        settle(f, work, errors, begin, position, end, pruned[input]);
+    }
 }
 
 // Takes the errors of `count` positions from 4 rows of work, `columns` floats wide.
@@ -134,24 +152,44 @@ static void update_rest(const cc_feedback *f, const scratch_parts *parts, size_t
     }
 }
 
-cc_result cc_quantize_rows_with_feedback(const cc_feedback *f, const float *x, float factor, size_t rows, void *scratch,
-                                         uint8_t *codes, uint16_t *scales, size_t *bad_row, size_t *bad_group) {
-    const size_t inputs = f->inputs, stride = work_stride(inputs), groups = groups_of(inputs, f->search->group);
-    memset(scratch, 0, cc_feedback_scratch_bytes(inputs, f->search->group));
+static scratch_parts start(const cc_feedback *f, const float *x, float factor, size_t rows, size_t group, void *scratch) {
+    const size_t inputs = f->inputs;
+    memset(scratch, 0, cc_feedback_scratch_bytes(inputs, group));
     const scratch_parts parts = parts_of(scratch, inputs);
     for (size_t row = 0; row < rows; row++)
-        for (size_t i = 0; i < inputs; i++) parts.work[row * stride + i] = x[row * inputs + f->order[i]] * factor;
+        for (size_t i = 0; i < inputs; i++) parts.work[row * work_stride(inputs) + i] = x[row * inputs + f->order[i]] * factor;
+    return parts;
+}
 
+static size_t block_end(size_t begin, size_t inputs) { return inputs - begin < BLOCK ? inputs : begin + BLOCK; }
+
+cc_result cc_quantize_rows_with_feedback(const cc_feedback *f, const float *x, const uint8_t *kept, float factor, size_t rows,
+                                         void *scratch, uint8_t *codes, uint16_t *scales, size_t *bad_row, size_t *bad_group) {
+    const size_t inputs = f->inputs, stride = work_stride(inputs), groups = groups_of(inputs, f->search->group);
+    const scratch_parts parts = start(f, x, factor, rows, f->search->group, scratch);
     for (size_t begin = 0; begin < inputs; begin += BLOCK) {
-        const size_t end = inputs - begin < BLOCK ? inputs : begin + BLOCK;
+        const size_t end = block_end(begin, inputs);
         for (size_t row = 0; row < rows; row++) {
             *bad_row = row;
             const cc_result result =
-                quantize_block(f, parts.work + row * stride, parts.errors + row * BLOCK, begin, end, parts.groups + row * groups,
-                               codes + row * inputs, scales + row * groups, bad_group);
+                quantize_block(f, parts.work + row * stride, parts.errors + row * BLOCK, kept ? kept + row * inputs : NULL, begin,
+                               end, parts.groups + row * groups, codes + row * inputs, scales + row * groups, bad_group);
             if (result != CC_OK) return result;
         }
         update_rest(f, &parts, begin, end);
     }
     return CC_OK;
+}
+
+void cc_prune_rows_with_feedback(const cc_feedback *f, const float *x, const uint8_t *kept, size_t rows, void *scratch,
+                                 float *pruned) {
+    const size_t inputs = f->inputs, stride = work_stride(inputs);
+    const scratch_parts parts = start(f, x, 1, rows, CC_MOST_GROUP, scratch);
+    for (size_t begin = 0; begin < inputs; begin += BLOCK) {
+        const size_t end = block_end(begin, inputs);
+        for (size_t row = 0; row < rows; row++)
+            prune_block(f, parts.work + row * stride, parts.errors + row * BLOCK, kept + row * inputs, begin, end,
+                        pruned + row * inputs);
+        update_rest(f, &parts, begin, end);
+    }
 }

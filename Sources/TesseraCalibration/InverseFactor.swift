@@ -13,6 +13,18 @@ struct InverseFactor {
   /// places[order[i]] = i
   let places: [UInt32]
 
+  /// Of a layer with so many inputs, options checked.
+  /// - Throws: `sizeMismatch` naming the second moments, `invalidOption` naming the damping, `notPositiveDefinite`.
+  init(
+    _ moments: SecondMoments, ofInputs inputs: Int, damping: Double, _ order: Code4Quantizer.InputOrder
+  ) throws(CompressionError) {
+    guard moments.inputs == inputs else {
+      throw .sizeMismatch(what: "second moments", expected: inputs * inputs, got: moments.elements.count)
+    }
+    guard damping > 0, damping < .infinity else { throw .invalidOption(name: "the damping", value: damping) }
+    try self.init(moments, damping: damping, descending: order == .descendingMoment)
+  }
+
   /// - Parameter damping: times the mean of the diagonal, added to it.
   /// - Throws: `notPositiveDefinite`.
   init(_ moments: SecondMoments, damping: Double, descending: Bool) throws(CompressionError) {

@@ -1,4 +1,5 @@
 import Tessera
+import TesseraLayers
 import Testing
 
 @testable import TesseraCalibration
@@ -131,6 +132,96 @@ import Testing
       let matrix = try Code4Quantizer(.fp4G32).quantize(alone.span, outputs: 1, inputs: inputs, correctingErrorsBy: moments)
       #expect(matrix.codes == Array(all.codes[row * inputs..<(row + 1) * inputs]))
     }
+  }
+
+  // MARK: Dropped weights
+
+  /// What was dropped stays 0, and what is kept makes up for it, rounded to 4 bits or not.
+  @Test(arguments: Code4Quantizer.InputOrder.allCases)
+  func keptWeightsMakeUpForDroppedOnes(order: Code4Quantizer.InputOrder) throws {
+    let (outputs, inputs) = (40, 300)
+    let weights = randomFloats(outputs * inputs, seed: 22)
+    let moments = try moments(inputs: inputs, tokens: 700, seed: 23)
+    let pruning = Pruning(
+      sparsity: 0.5, criterion: .wanda(activationNorms: moments.diagonal.map { $0.squareRoot() }))
+    let kept = try pruning.kept(weights.span, outputs: outputs, inputs: inputs)
+    #expect(kept.count { $0 == 0 } == outputs * inputs / 2)
+    func error(_ values: [Float]) throws -> Double { try moments.weightedError(zip(values, weights).map { $0 - $1 }) }
+
+    let dropped = zip(weights, kept).map { $1 == 0 ? 0 : $0 }
+    let repaired = try pruning.pruned(
+      weights.span, outputs: outputs, inputs: inputs, correctingErrorsBy: moments, order: order)
+    #expect(zip(repaired, kept).allSatisfy { ($0 == 0) == ($1 == 0) })
+    let ratio = try error(repaired) / error(dropped)
+    #expect(ratio < 0.6, "\(ratio)")
+
+    let quantizer = Code4Quantizer(.bitmapRazerG128, refits: 1)
+    let codes = try quantizer.quantize(
+      weights.span, outputs: outputs, inputs: inputs, keeping: kept, correctingErrorsBy: moments, order: order)
+    let values = codes.dequantized()
+    #expect(zip(values, kept).allSatisfy { $1 != 0 || $0 == 0 })
+    let plain = try quantizer.quantize(dropped, outputs: outputs, inputs: inputs)
+    let codedRatio = try error(values) / error(plain.dequantized())
+    #expect(codedRatio < 0.7, "\(codedRatio)")
+  }
+
+  /// The definition in double: every position's error, all of it where the weight is dropped, is taken from the later ones.
+  @Test(arguments: Code4Quantizer.InputOrder.allCases)
+  func droppingFollowsTheDefinition(order: Code4Quantizer.InputOrder) throws {
+    let (outputs, inputs) = (35, 290)
+    let weights = randomFloats(outputs * inputs, seed: 24)
+    let moments = try moments(inputs: inputs, tokens: 700, seed: 25)
+    let pruning = Pruning(sparsity: 0.3)
+    let kept = try pruning.kept(weights.span, outputs: outputs, inputs: inputs)
+    let factor = try InverseFactor(moments, damping: 0.01, descending: order == .descendingMoment)
+    var largest = 0.0
+    let values = try pruning.pruned(
+      weights.span, outputs: outputs, inputs: inputs, correctingErrorsBy: moments, order: order)
+    for row in 0..<outputs {
+      var work = (0..<inputs).map { Double(weights[row * inputs + Int(factor.order[$0])]) }
+      for position in 0..<inputs {
+        let index = row * inputs + Int(factor.order[position])
+        let target = kept[index] == 0 ? 0 : work[position]
+        largest = max(largest, abs(Double(values[index]) - target))
+        let error = (work[position] - target) / Double(factor.elements[position * inputs + position])
+        for later in position..<inputs { work[later] -= error * Double(factor.elements[position * inputs + later]) }
+      }
+    }
+    #expect(largest < 1e-4, "\(largest)")
+  }
+
+  @Test func threadsChangeNothingOfWhatIsKept() throws {
+    let (outputs, inputs) = (70, 130)
+    let weights = randomFloats(outputs * inputs, seed: 26)
+    let moments = try moments(inputs: inputs, tokens: 200, seed: 27)
+    func prune(_ executor: Executor?) throws -> [Float] {
+      try Pruning(sparsity: 0.5).pruned(
+        weights.span, outputs: outputs, inputs: inputs, correctingErrorsBy: moments, on: executor)
+    }
+    let alone = try prune(nil)
+    for threads in [1, 2] { #expect(try prune(Executor(threads: threads)) == alone) }
+  }
+
+  @Test func refusesMarksOfAnotherLayer() throws {
+    let weights: [Float] = [1, 2, 3, 4]
+    #expect(throws: CompressionError.sizeMismatch(what: "marks of kept weights", expected: 4, got: 3)) {
+      try Code4Quantizer(.fp4G32).quantize(
+        weights.span, outputs: 2, inputs: 2, keeping: [1, 1, 0], correctingErrorsBy: SecondMoments(inputs: 2))
+    }
+  }
+
+  @Test func refusesToPruneByMomentsOfAnotherLayer() throws {
+    let weights: [Float] = [1, 2, 3, 4]
+    func error(_ moments: SecondMoments, damping: Double = 0.01, sparsity: Double = 0.5) -> CompressionError? {
+      #expect(throws: CompressionError.self) {
+        try Pruning(sparsity: sparsity).pruned(
+          weights.span, outputs: 2, inputs: 2, correctingErrorsBy: moments, damping: damping)
+      }
+    }
+    #expect(try error(SecondMoments(inputs: 3)) == .sizeMismatch(what: "second moments", expected: 4, got: 9))
+    #expect(try error(SecondMoments(inputs: 2), damping: 0) == .invalidOption(name: "the damping", value: 0))
+    #expect(try error(SecondMoments(inputs: 2), sparsity: 2) == .packing(.invalidSparsity(2)))
+    #expect(try error(SecondMoments(inputs: 2, elements: [1, 3, 3, 1])) == .notPositiveDefinite(column: 1))
   }
 
   @Test func nothingMeasuredIsRoundingToTheNearest() throws {

@@ -27,6 +27,12 @@ import Testing
         quantization: Recipe.Quantization(refits: 1, weightsInputs: true)),
       Recipe.Rule("*.layers.0.*", format: .razerG16, quantization: Recipe.Quantization(errorFeedback: Recipe.ErrorFeedback())),
       Recipe.Rule("*.up_proj", format: .bitmapBF16, sparsity: Recipe.Sparsity(0.3)),
+      Recipe.Rule(
+        "*.layers.1.mlp.gate_proj", format: .bitmapRazerG128, sparsity: Recipe.Sparsity(0.5, by: .wanda),
+        quantization: Recipe.Quantization(errorFeedback: Recipe.ErrorFeedback())),
+      Recipe.Rule(
+        "*.layers.1.self_attn.o_proj", format: .bitmapBF16, sparsity: Recipe.Sparsity(0.5),
+        quantization: Recipe.Quantization(errorFeedback: Recipe.ErrorFeedback(order: .descendingMoment))),
     ],
     valueFormat: .int8, keys: Recipe.LowRank(ratio: 0.5, headsPerGroup: 2, objective: .scores, isRotated: true),
     values: Recipe.LowRank(ratio: 0.5, headsPerGroup: 2), calibration: Recipe.Calibration(tokens: 200, window: 64))
@@ -83,6 +89,10 @@ import Testing
     #expect(down.name == "model.layers.0.mlp.down_proj" && abs(down.density - 0.5) < 0.1, "\(down)")
     let keys = try #require(report.layers[1].matrices.first { $0.name.hasSuffix("k_proj") })
     #expect(keys.ranks == [32] && keys.outputs == 64 && keys.weightError > 0 && keys.outputError != nil)
+    for name in ["gate_proj", "o_proj"] {
+      let matrix = try #require(report.layers[1].matrices.first { $0.name.hasSuffix(name) })
+      #expect(abs(matrix.density - 0.5) < 0.1 && matrix.outputError ?? 1 < matrix.weightError, "\(matrix)")
+    }
     #expect(report.layers.allSatisfy { ($0.outputError ?? 0) > 0 })
     #expect(
       report.json.contains("\"recipe\": \"all\"") && report.svg().contains("<title>model.layers.1.mlp.up_proj: bitmap-bf16"))

@@ -79,9 +79,9 @@ import Testing
     (#"{"name": "a", "weights": [{"layers": "*", "format": "bf16", "refits": 1}]}"#, "'weights[0].refits'"),
     (#"{"name": "a", "weights": [{"layers": "*", "format": "nvfp4", "special_values": [5]}]}"#, "'weights[0].special_values'"),
     (#"{"name": "a", "weights": [{"layers": "*", "format": "nvfp4", "clips": [9]}]}"#, "'weights[0].clips' is [9]"),
+    (#"{"name": "a", "weights": [{"layers": "*", "format": "bf16", "error_feedback": true}]}"#, "'weights[0].error_feedback'"),
     (
-      #"{"name": "a", "weights": [{"layers": "*", "format": "nvfp4", "sparsity": 0.5, "error_feedback": true}]}"#,
-      "'weights[0].error_feedback'"
+      #"{"name": "a", "weights": [{"layers": "*", "format": "bf16", "sparsity": 0.5, "refits": 1}]}"#, "'weights[0].refits'"
     ),
     (
       #"{"name": "a", "weights": [{"layers": "*", "format": "nvfp4", "error_feedback": {"dampening": 1}}]}"#,

@@ -87,20 +87,27 @@ float cc_scale_value(uint32_t bits, cc_scale_type type);
 // Error feedback after GPTQ (Frantar et al., arXiv 2210.17323). With U the upper Cholesky factor of the inverse second moments,
 // the error of an input, divided by its U[i][i], is taken from the inputs after it in proportion to U[i][j].
 typedef struct {
-    const cc_search *search;
-    const float *weights;    // as above, in the order of the inputs
-    const float *factor;     // U, inputs x inputs, row-major, rows and columns in the order of `order`
-    const uint32_t *order;   // order[position] = input
-    const uint32_t *places;  // places[input] = position
+    const cc_search *_Nullable search;  // null, as `weights`, where nothing is rounded
+    const float *_Nullable weights;     // as above, in the order of the inputs
+    const float *factor;                // U, inputs x inputs, row-major, rows and columns in the order of `order`
+    const uint32_t *order;              // order[position] = input
+    const uint32_t *places;             // places[input] = position
     size_t inputs;
 } cc_feedback;
 
 size_t cc_feedback_scratch_bytes(size_t inputs, size_t group);
 
-// At most CC_FEEDBACK_ROWS rows of x * factor. `scratch` is aligned to 16 bytes. On an overflow `bad_row` and `bad_group` say
-// where.
-cc_result cc_quantize_rows_with_feedback(const cc_feedback *feedback, const float *x, float factor, size_t rows, void *scratch,
-                                         uint8_t *codes, uint16_t *scales, size_t *bad_row, size_t *bad_group);
+// At most CC_FEEDBACK_ROWS rows of x * factor. What `kept`, rows x inputs, has a 0 for becomes 0, and all of it is its error, as
+// in SparseGPT (Frantar and Alistarh, arXiv 2301.00774); null keeps everything. `scratch` is aligned to 16 bytes. On an overflow
+// `bad_row` and `bad_group` say where.
+cc_result cc_quantize_rows_with_feedback(const cc_feedback *feedback, const float *x, const uint8_t *_Nullable kept, float factor,
+                                         size_t rows, void *scratch, uint8_t *codes, uint16_t *scales, size_t *bad_row,
+                                         size_t *bad_group);
+
+// The same without rounding: `pruned`, rows x inputs, is 0 where `kept` is, and elsewhere what makes up for it. `scratch` is that
+// of groups of 128.
+void cc_prune_rows_with_feedback(const cc_feedback *feedback, const float *x, const uint8_t *kept, size_t rows, void *scratch,
+                                 float *pruned);
 
 enum { CC_MOMENT_PANEL = 8 };
 

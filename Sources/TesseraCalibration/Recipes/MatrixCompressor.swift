@@ -28,15 +28,16 @@ struct MatrixCompressor {
     _ weights: [Float], outputs: Int, inputs: Int, bias: [Float]?, moments: SecondMoments?, named name: String,
     progress: Code4Quantizer.Progress?
   ) throws(CompressionError) -> PackedMatrix {
-    let pruned = try self.pruned(weights, outputs: outputs, inputs: inputs, moments: moments)
     let layer: any PackedLinearLayer
     if let rule, rule.format.code4 != nil {
-      let matrix = try quantized(pruned, rule, outputs: outputs, inputs: inputs, moments: moments, progress: progress)
+      let matrix = try quantized(weights, rule, outputs: outputs, inputs: inputs, moments: moments, progress: progress)
       layer = try packing { () throws(TesseraError) in
         RaZeRLinear(weights: try matrix.packed(bias: bias, on: executor.pool))
       }
     } else {
-      let values = pruned.map { BFloat16($0) }
+      let values = try pruned(weights, outputs: outputs, inputs: inputs, moments: moments, progress: progress).map {
+        BFloat16($0)
+      }
       let format = rule?.format ?? .bf16
       layer = try packing { () throws(TesseraError) -> any PackedLinearLayer in
         if format == .bf16 {
@@ -50,16 +51,26 @@ struct MatrixCompressor {
     return PackedMatrix(tensor: layer.packedTensor(named: name), elements: layer.elements())
   }
 
+  /// nil where the rule drops nothing.
+  private func pruning(_ moments: SecondMoments?) -> Pruning? {
+    guard let sparsity = rule?.sparsity else { return nil }
+    let criterion: Pruning.Criterion =
+      switch sparsity.criterion {
+      case .magnitude: .magnitude
+      case .wanda: .wanda(activationNorms: (moments?.diagonal ?? []).map { $0.squareRoot() })
+      }
+    return Pruning(sparsity: sparsity.fraction, criterion: criterion, scope: sparsity.scope)
+  }
+
   private func pruned(
-    _ weights: [Float], outputs: Int, inputs: Int, moments: SecondMoments?
+    _ weights: [Float], outputs: Int, inputs: Int, moments: SecondMoments?, progress: Code4Quantizer.Progress?
   ) throws(CompressionError) -> [Float] {
-    guard let sparsity = rule?.sparsity else { return weights }
-    let criterion: Pruning.Criterion
-    switch sparsity.criterion {
-    case .magnitude: criterion = .magnitude
-    case .wanda: criterion = .wanda(activationNorms: (moments?.diagonal ?? []).map { $0.squareRoot() })
+    guard let pruning = pruning(moments) else { return weights }
+    if let feedback = rule?.quantization.errorFeedback, let moments {
+      return try pruning.pruned(
+        weights.span, outputs: outputs, inputs: inputs, correctingErrorsBy: moments, damping: feedback.damping,
+        order: feedback.inputOrder, on: executor, progress: progress)
     }
-    let pruning = Pruning(sparsity: sparsity.fraction, criterion: criterion, scope: sparsity.scope)
     let values = weights.map { BFloat16($0) }
     let kept = try packing { () throws(TesseraError) in
       try pruning.pruned(values.span, outputs: outputs, inputs: inputs, on: executor)
@@ -76,13 +87,21 @@ struct MatrixCompressor {
     if let values = options.specialValues { quantizer = try quantizer.with(specialValues: values) }
     if options.weightsInputs { quantizer.inputWeights = moments?.diagonal }
     guard let feedback = options.errorFeedback, let moments else {
-      return try quantizer.quantize(
-        weights.span, outputs: outputs, inputs: inputs, on: executor.pool, progress: progress)
+      let kept = try pruned(weights, outputs: outputs, inputs: inputs, moments: moments, progress: nil)
+      return try quantizer.quantize(kept.span, outputs: outputs, inputs: inputs, on: executor.pool, progress: progress)
+    }
+    // What is dropped and what is rounded are errors of one pass.
+    let kept = try pruning(moments).map { pruning throws(CompressionError) in
+      try pruning.kept(weights.span, outputs: outputs, inputs: inputs, on: executor)
     }
     return try quantizer.quantize(
-      weights.span, outputs: outputs, inputs: inputs, correctingErrorsBy: moments, damping: feedback.damping,
-      order: feedback.order == .natural ? .natural : .descendingMoment, on: executor.pool, progress: progress)
+      weights.span, outputs: outputs, inputs: inputs, keeping: kept, correctingErrorsBy: moments, damping: feedback.damping,
+      order: feedback.inputOrder, on: executor.pool, progress: progress)
   }
+}
+
+extension Recipe.ErrorFeedback {
+  fileprivate var inputOrder: Code4Quantizer.InputOrder { order == .natural ? .natural : .descendingMoment }
 }
 
 /// What packing refuses, compression refuses.
@@ -92,7 +111,7 @@ func packing<Value>(_ body: () throws(TesseraError) -> Value) throws(Compression
 
 extension PackedLinearLayer {
   /// The weights that the layer stands for, row after row.
-  func elements() -> [Float] {
+  package func elements() -> [Float] {
     switch weights {
     case let weights as DenseWeights: return weights.unpacked().map { Float($0) }
     case let weights as Code4Weights: return weights.dequantized()

@@ -152,7 +152,7 @@ extension Pruning.Scope {
 
 extension Recipe.Quantization {
   fileprivate init(_ members: RecipeMembers, format: WeightFormat, isSparse: Bool) throws(RecipeError) {
-    let names = ["refits", "clips", "special_values", "weighted", "error_feedback"]
+    let names = ["refits", "clips", "special_values", "weighted"] + (isSparse ? [] : ["error_feedback"])
     if format.code4 == nil, let name = names.first(where: { members[$0] != nil }) {
       throw members.contradiction(name, "\(format) is no 4-bit format")
     }
@@ -171,9 +171,6 @@ extension Recipe.Quantization {
       }
     }
     errorFeedback = try Recipe.ErrorFeedback(members)
-    if errorFeedback != nil, isSparse {
-      throw members.contradiction("error_feedback", "it would fill the zeros that 'sparsity' makes")
-    }
   }
 }
 

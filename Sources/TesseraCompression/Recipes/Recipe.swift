@@ -43,7 +43,7 @@ public struct Recipe: Sendable, Hashable {
     public var format: WeightFormat
     /// What to set to zero first; nil for nothing.
     public var sparsity: Sparsity?
-    /// Of 4-bit formats.
+    /// Of 4-bit formats; error feedback also where weights are dropped.
     public var quantization: Quantization
 
     public init(
@@ -83,7 +83,7 @@ public struct Recipe: Sendable, Hashable {
     public var specialValues: [Float]?
     /// Whether errors count as much as the mean square of their input.
     public var weightsInputs: Bool
-    /// Later inputs make up for errors of earlier ones; nil: they do not.
+    /// Later inputs make up for errors of earlier ones, those of dropped weights among them; nil: they do not.
     public var errorFeedback: ErrorFeedback?
 
     public init(
@@ -98,7 +98,7 @@ public struct Recipe: Sendable, Hashable {
     }
   }
 
-  /// After GPTQ (arXiv 2210.17323).
+  /// After GPTQ (arXiv 2210.17323) and, of dropped weights, SparseGPT (arXiv 2301.00774).
   public struct ErrorFeedback: Sendable, Hashable {
     public enum Order: String, Sendable, CaseIterable {
       case natural
