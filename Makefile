@@ -5,7 +5,7 @@
 
 help:
 	@echo 'make bench    install what is missing, build release, measure this machine (real weights if they can be fetched)'
-	@echo 'make demo     run a real model in several forms: text, speed, bytes and perplexity of each, in a table and demo.svg'
+	@echo 'make demo     compress a real model by five recipes: text, speed, bytes and perplexity of each, in a table and demo.svg'
 	@echo 'make test     every test, as CI runs it; Scripts/test.sh STAGE... runs some of the stages'
 	@echo 'make lint     check the formatting of Swift and C; make format corrects it'
 	@echo 'make docs     write the documentation of the modules as web pages into .build-docs/html'

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs a real model in several forms, and shows what each costs and gains: bytes, speed, text, perplexity.
+# Compresses a real model by five recipes, and shows what each costs and gains: bytes, speed, text, perplexity.
 set -eu
 cd "$(dirname "$0")/.."
 
