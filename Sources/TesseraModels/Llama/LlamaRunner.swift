@@ -76,12 +76,25 @@ public struct LlamaRunner: Sendable {
     _ tokens: [[Int]], continuing states: inout [SequenceState], mask: AttentionMask = .causal, logits rows: LogitRows = .last,
     consume: (_ row: Int, _ logits: Span<Float>) throws(ModelError) -> Void
   ) throws(ModelError) {
+    let width = model.configuration.vocabularySize
+    try forward(tokens, continuing: &states, mask: mask, logits: rows) { rows, logits throws(ModelError) in
+      for (index, row) in rows.enumerated() {
+        try consume(row, logits.extracting(index * width..<(index + 1) * width))
+      }
+    }
+  }
+
+  /// The same, handing over as many rows at a time as are made together.
+  mutating func forward(
+    _ tokens: [[Int]], continuing states: inout [SequenceState], mask: AttentionMask, logits rows: LogitRows,
+    consumeRows: (_ rows: Range<Int>, _ logits: Span<Float>) throws(ModelError) -> Void
+  ) throws(ModelError) {
     try check(tokens, states)
     let counts = states.map(\.count)
     do throws(ModelError) {
       var consumed = 0
       for block in LlamaBlock.blocks(of: tokens, rows: rows) {
-        try run(block, tokens: tokens, states: &states, mask: mask, consumed: &consumed, consume: consume)
+        try run(block, tokens: tokens, states: &states, mask: mask, consumed: &consumed, consume: consumeRows)
       }
     } catch {
       for (sequence, count) in counts.enumerated() {
@@ -114,7 +127,7 @@ public struct LlamaRunner: Sendable {
 extension LlamaRunner {
   private mutating func run(
     _ block: LlamaBlock, tokens: [[Int]], states: inout [SequenceState], mask: AttentionMask, consumed: inout Int,
-    consume: (Int, Span<Float>) throws(ModelError) -> Void
+    consume: (Range<Int>, Span<Float>) throws(ModelError) -> Void
   ) throws(ModelError) {
     var active: [SequenceState] = []
     for piece in block.pieces {
@@ -158,7 +171,7 @@ extension LlamaRunner {
 
   /// Logits of some rows, a few at a time.
   private mutating func project(
-    _ x: [Float], rows: [Int], consumed: inout Int, consume: (Int, Span<Float>) throws(ModelError) -> Void
+    _ x: [Float], rows: [Int], consumed: inout Int, consume: (Range<Int>, Span<Float>) throws(ModelError) -> Void
   ) throws(ModelError) {
     let vocabulary = model.configuration.vocabularySize
     for first in stride(from: 0, to: rows.count, by: LlamaRunner.rowsOfHead) {
@@ -166,10 +179,8 @@ extension LlamaRunner {
       var logits = try take(part.count * vocabulary)
       defer { scratch.give(logits) }
       do throws(TesseraError) { try project(x, rows: part, into: &logits) } catch { throw ModelError.operation(error) }
-      for index in 0..<part.count {
-        try consume(consumed, logits.span.extracting(index * vocabulary..<(index + 1) * vocabulary))
-        consumed += 1
-      }
+      try consume(consumed..<consumed + part.count, logits.span)
+      consumed += part.count
     }
   }
 

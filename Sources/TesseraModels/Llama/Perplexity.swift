@@ -39,6 +39,22 @@ public struct Perplexity: Sendable, Hashable {
     for index in logits.indices { sum += exp(Double(logits[index]) - Double(largest)) }
     return log(sum) + Double(largest) - Double(logits[token])
   }
+
+  /// The same of several rows, one for each token. The exponentials of a large vocabulary take as long as a small model.
+  static func negativeLogLikelihoods(of tokens: ArraySlice<Int>, logits: Span<Float>, on pool: ThreadPool) -> [Double] {
+    let width = logits.count / tokens.count
+    var results = [Double](repeating: 0, count: tokens.count)
+    results.withUnsafeMutableBufferPointer { results in
+      guard let results = results.baseAddress else { return }
+      logits.withUnsafeBufferPointer { logits in
+        pool.run(parts: tokens.count) { row, _ in
+          results[row] = negativeLogLikelihood(
+            of: tokens[tokens.startIndex + row], logits: logits.span.extracting(row * width..<(row + 1) * width))
+        }
+      }
+    }
+    return results
+  }
 }
 
 extension LlamaRunner {
@@ -57,12 +73,16 @@ extension LlamaRunner {
     let length = min(windowLength, ids.count - 1)
     let count = min((ids.count - 1) / length, windowLimit ?? .max)
     var result = Perplexity(windowLength: length)
+    let pool = executor.pool
     for window in 0..<count {
       let first = window * length
       var sum = 0.0
       var states = [model.makeState()]
-      try forward([Array(ids[first..<first + length])], continuing: &states, logits: .all) { row, logits in
-        sum += Perplexity.negativeLogLikelihood(of: ids[first + row + 1], logits: logits)
+      try forward(
+        [Array(ids[first..<first + length])], continuing: &states, mask: .causal, logits: .all
+      ) { rows, logits in
+        let targets = ids[first + rows.lowerBound + 1..<first + rows.upperBound + 1]
+        sum += Perplexity.negativeLogLikelihoods(of: targets, logits: logits, on: pool).reduce(0, +)
       }
       result.add(sum / Double(length))
       try progress(result, count - window - 1)
