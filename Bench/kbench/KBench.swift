@@ -81,6 +81,12 @@ struct KBench: ParsableCommand {
   @Option(help: "With --model: only so many of its layers.")
   var layers: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      "With --model: how the head is stored beside layers that are compressed, with all of its weights. Default: bf16.",
+      valueName: "format"))
+  var head: String?
+
   @Option(help: "A GGUF or safetensors file whose matrices to use; sparse formats prune the smallest weights of each row.")
   var weights: String?
 

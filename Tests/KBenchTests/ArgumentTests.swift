@@ -55,6 +55,7 @@ import Testing
     (["--sparsity", "nan"], "'nan'"), (["--threads", "-1"], "-1"), (["--min-time", "-2"], "-2"),
     (["--isa", "avx1024"], "'avx1024'"), (["--isa", "avx2,"], "''"), (["--markdown"], "--list"),
     (["--chain", "--shape", "16x16"], "--chain"), (["--model", "gpt-9"], "gpt-9"), (["--layers", "2"], "--layers"),
+    (["--head", "nvfp4"], "--head"), (["--model", "llama-2-7b", "--head", "fp5"], "--head fp5"),
     (["--model", "llama-2-7b", "--layers", "33"], "--layers 33"), (["--model", "llama-2-7b", "--chain"], "--model"),
     (["--model", "llama-2-7b", "--format", "int8"], "no format of --model"),
     (["--chain", "--format", "sparse-50"], "no format of --chain"), (["--format", "dense-bf16"], "'dense-bf16'"),

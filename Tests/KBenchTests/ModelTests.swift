@@ -34,6 +34,27 @@ import Testing
     #expect(dense.bytes == 2 * (2 * 3_538_944 + 49152 * 576) + 2 * 20 * 2 * 2 * 192)
   }
 
+  /// Dense layers keep the dense head, so that what is compressed is compared with a model that is not.
+  @Test func theHeadIsStoredAsWanted() throws {
+    var settings = Settings()
+    settings.models = ModelPreset.all.filter { $0.name == "smollm2-135m" }.map { $0.cut(to: 1) }
+    settings.formats = [.bf16, .bitmapInt8]
+    settings.headFormat = .razerG128
+    settings.rows = [1]
+    settings.contexts = [8]
+    settings.secondsPerCase = 0
+    settings.isHot = true
+    let executor = try Executor(threads: 1)
+    let report = Report(machine: executor.machine, commandLine: [], threads: 1)
+    let bench = Bench(settings: settings, executor: executor, console: Console(printsTables: false), report: report) { _ in }
+    try bench.runModels()
+    #expect(bench.report.errors.isEmpty && bench.report.notes.contains { $0.contains("the head is razer-g128") })
+    let (dense, compressed) = (bench.report.rows[0], bench.report.rows[1])
+    let head = 49152 * 576
+    #expect(dense.bytes > 2 * head && compressed.bytes < 3_538_944 * 2 + head, "\(compressed.bytes)")
+    #expect(settings.head(beside: .dense) == nil)
+  }
+
   @Test func stepsAreAColumnForEachFormat() {
     var rows = [
       ResultRow.example(format: "bf16", m: 1, seconds: 2e-3), ResultRow.example(format: "razer-g16", m: 1, seconds: 1e-3),

@@ -10,6 +10,14 @@ import Testing
   import Foundation
 #endif
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
 /// What the arguments may say and the machine cannot do.
 @Suite struct RefusalTests {
   private func bench(_ arguments: String) throws -> Bench {
@@ -76,4 +84,17 @@ import Testing
       expectRefused("/dev/full") { try OutputText.save("something", to: "/dev/full") }
     #endif
   }
+
+  #if os(Linux)
+    /// A table that cannot be written is a failure, not a silent success.
+    @Test func aFullDiskIsTold() async {
+      let result = await #expect(processExitsWith: .exitCode(2), observing: [\.standardErrorContent]) {
+        let full = open("/dev/full", O_WRONLY)
+        try #require(full >= 0 && dup2(full, STDOUT_FILENO) >= 0)
+        Console(printsTables: true).line("a table")
+      }
+      let message = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+      #expect(message.contains("kbench: standard output cannot be written: No space left on device"), "\(message)")
+    }
+  #endif
 }

@@ -81,6 +81,7 @@ struct ArgumentReader {
   private func readModels(into settings: inout Settings) throws(BenchError) {
     guard let model = command.model else {
       guard command.layers == nil else { throw .usage("--layers goes with --model") }
+      guard command.head == nil else { throw .usage("--head goes with --model") }
       return
     }
     guard !command.chain, command.weights == nil, command.shape == nil, command.preset == nil else {
@@ -92,6 +93,12 @@ struct ArgumentReader {
         throw .usage("--layers \(layers): at least 1, and no more than the model has")
       }
       settings.models = settings.models.map { $0.cut(to: layers) }
+    }
+    if let head = command.head {
+      guard let format = WeightFormat(rawValue: head) else {
+        throw .usage("--head \(head): known are \(WeightFormat.allCases.map(\.rawValue).joined(separator: ", "))")
+      }
+      settings.headFormat = format
     }
     if settings.packings.isEmpty { throw .usage("--model: no format of weights among --op and --format") }
   }

@@ -26,7 +26,8 @@ extension Bench {
         + " choose less with --m")
   }
 
-  /// A model's layers in all packings. The head stays dense in all of them, as it does in SparAMX.
+  /// A model's layers in all packings. The head stays dense in all of them, as it does in SparAMX, unless the settings say
+  /// otherwise for whole models.
   struct Chain {
     let name: String
     /// Of one block in the order in which they run; for each the copies in each packing.
@@ -34,6 +35,8 @@ extension Bench {
     let blockCount: Int
     let head: WeightCopies?
     let packings: [PackingChoice]
+    /// Of whole models: the head in each packing.
+    var heads: [WeightCopies] = []
   }
 
   func chain(of preset: ModelPreset) throws(BenchError) -> Chain {
@@ -49,8 +52,14 @@ extension Bench {
       layers.append(try copies(of: matrix(layer), packings: packings, count: blocks))
     }
     console.progress("\(preset.name): packing \(preset.head.name)")
-    let head = try copies(of: matrix(preset.head), packings: [.dense], count: 1)
-    return Chain(name: preset.name, layers: layers, blockCount: preset.blockCount, head: head.first, packings: packings)
+    let matrix = matrix(preset.head)
+    let head = try copies(of: matrix, packings: [.dense], count: 1)
+    return Chain(
+      name: preset.name, layers: layers, blockCount: preset.blockCount, head: head.first, packings: packings,
+      heads: try packings.map { packing throws(BenchError) in
+        guard let choice = settings.head(beside: packing) else { return head[0] }
+        return try copies(of: matrix, packings: [choice], count: 1)[0]
+      })
   }
 
   private func chain(of file: LayerFile) throws(BenchError) -> Chain {
@@ -172,11 +181,12 @@ extension Bench {
     return worst
   }
 
+  /// - Parameter head: what stands in the place of the dense one.
   func row(
     _ chain: Chain, _ layers: [WeightCopies], _ packing: PackingChoice, _ variant: KernelVariant,
-    rows: Int, accuracy: Accuracy
+    rows: Int, accuracy: Accuracy, head: (any CopyableWeights)? = nil
   ) -> ResultRow {
-    let head = chain.head?.original
+    let head = head ?? chain.head?.original
     let weights = layers.reduce(0) { $0 + $1.original.outputs * $1.original.inputs } * chain.blockCount
     return ResultRow(
       op: "chain", format: packing.format.rawValue, isa: variant.isaTag, variant: variant.name, shape: chain.name, m: rows,

@@ -16,6 +16,7 @@ extension Bench {
     }
     try checkActivations(of: preset.name, (preset.block + [preset.head]).map(\.shape))
     let chain = try chain(of: preset)
+    if let head = settings.headFormat { note("\(preset.name): the head is \(head) wherever the layers are not bf16") }
     let cache = AttentionRows(configuration.attention, context: context, seed: settings.seed)
     for rows in settings.rows {
       let title = "\(preset.name), \(context) tokens before, M = \(rows)"
@@ -30,7 +31,8 @@ extension Bench {
           else { continue }
           let clock = StepClock()
           let model = try self.model(configuration, preset, chain, index, variant, clock)
-          var row = row(chain, layers, packing, variant, rows: rows, accuracy: accuracy)
+          var row = row(
+            chain, layers, packing, variant, rows: rows, accuracy: accuracy, head: chain.heads[index].original)
           (row.op, row.context) = ("model", context)
           row.bytes += model.makeState().caches.reduce(0) { $0 + $1.bytesPerToken } * context
           results.append(row)
@@ -53,7 +55,7 @@ extension Bench {
     }
   }
 
-  /// Layer after layer with the packed matrices of their turn; the head is dense in all formats, and its rows are the embedding.
+  /// Layer after layer with the packed matrices of their turn; the rows of the dense head are the embedding.
   private func model(
     _ configuration: LlamaConfiguration, _ preset: ModelPreset, _ chain: Chain, _ packing: Int, _ variant: KernelVariant,
     _ clock: StepClock
@@ -73,11 +75,11 @@ extension Bench {
           attentionNorm: norm, attention: TimedAttention(attention: attention, clock: clock), feedForwardNorm: norm,
           feedForward: GatedFeedForward(gate: linear[4], up: linear[5], down: linear[6])))
     }
-    guard let head = chain.head?.original as? DenseWeights else { preconditionFailure("\(preset.name) without a dense head") }
+    guard let dense = chain.head?.original as? DenseWeights else { preconditionFailure("\(preset.name) without a dense head") }
     return try attempt { () throws(ModelError) in
       try LlamaModel(
-        configuration: configuration, embedding: TokenEmbedding(head), layers: layers, outputNorm: norm,
-        head: TimedLinear(weights: head, step: .head, variant: nil, clock: clock))
+        configuration: configuration, embedding: TokenEmbedding(dense), layers: layers, outputNorm: norm,
+        head: TimedLinear(weights: chain.heads[packing].original, step: .head, variant: nil, clock: clock))
     }
   }
 

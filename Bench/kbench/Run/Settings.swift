@@ -14,6 +14,8 @@ struct Settings {
   var presets: [ModelPreset] = []
   /// The models that are run whole.
   var models: [ModelPreset] = []
+  /// How their heads are stored where their layers are compressed; nil: as dense as in SparAMX.
+  var headFormat: WeightFormat?
   var rows: [Int] = [1, 4, 16]
   var sparsities: [Double] = [0.5]
   var isa: ISAChoice = .best
@@ -40,6 +42,15 @@ struct Settings {
 }
 
 extension Settings {
+  /// How the head is stored beside layers in a packing; nil for dense. It reads the rows that the layers read, if its kernels do.
+  func head(beside packing: PackingChoice) -> PackingChoice? {
+    guard let headFormat, headFormat != .bf16, packing.format != .bf16 else { return nil }
+    let known = headFormat.activations
+    return PackingChoice(
+      format: headFormat, activations: known.contains(packing.activations) ? packing.activations : known[0],
+      sparsity: headFormat.storesEveryElement ? nil : 0)
+  }
+
   /// What `--check` runs of attention: the kernels of its formats, and the softmax with any of them.
   var checkedAttention: [AttentionKernel] {
     AttentionKernel.all.filter { kernel in

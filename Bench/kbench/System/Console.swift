@@ -48,7 +48,10 @@ struct Console {
   func line(_ text: String) {
     guard printsTables else { return }
     clearProgress()
-    OutputText.put(text + "\n", on: STDOUT_FILENO)
+    guard !OutputText.put(text + "\n", on: STDOUT_FILENO) else { return }
+    // Tables that nobody gets: what would be measured from here on is lost.
+    warn("standard output cannot be written: \(String(cString: strerror(errno)))")
+    exit(2)
   }
 
   func heading(_ text: String) { line(colours ? "\u{1B}[1m\(text)\u{1B}[0m" : text) }
@@ -104,6 +107,7 @@ enum OutputText {
     var bytes = Array(text.utf8)[...]
     while !bytes.isEmpty {
       let written = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+      if written < 0, errno == EINTR { continue }
       guard written > 0 else { return false }
       bytes = bytes.dropFirst(written)
     }
