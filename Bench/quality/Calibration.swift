@@ -1,4 +1,3 @@
-internal import Synchronization
 internal import Tessera
 internal import TesseraCalibration
 internal import TesseraCompression
@@ -32,21 +31,26 @@ struct Calibration {
   /// Runs the dense model over windows of a text.
   init(_ checkpoint: LlamaCheckpoint, windows: [[Int]], on executor: Executor, progress: (Int) -> Void) throws(QualityError) {
     let configuration = checkpoint.configuration
-    var observers: [LlamaPlace: Observer] = [:]
+    var inputs: [LlamaPlace: MomentCollector] = [:]
+    var queries: [[MomentCollector]] = []
+    for layer in 0..<configuration.layerCount {
+      try attempt { () throws(CompressionError) in
+        for projection in LlamaProjection.allCases where Calibration.observed(with: projection) == projection {
+          let place = LlamaPlace.layer(layer, projection)
+          inputs[place] = try MomentCollector(inputs: configuration.shape(of: place).inputs)
+        }
+        var heads: [MomentCollector] = []
+        for _ in 0..<configuration.attention.queryHeads {
+          heads.append(try MomentCollector(inputs: configuration.attention.keyDimension))
+        }
+        queries.append(heads)
+      }
+    }
     let model = try attempt { () throws(ModelError) in
       try LlamaModel(checkpoint, on: executor) { matrix throws(ModelError) in
-        let layer = try matrix.dense(on: executor)
-        guard case .layer(_, let projection) = matrix.place, Calibration.observed(with: projection) == projection else {
-          return layer
-        }
-        let heads = projection == .query ? configuration.attention.queryHeads : 0
-        do {
-          let observer = try Observer(inputs: matrix.inputs, heads: heads, outputs: matrix.outputs)
-          observers[matrix.place] = observer
-          return ObservedLinear(layer: layer, observer: observer)
-        } catch {
-          preconditionFailure("\(error)")
-        }
+        var layer: any LinearLayer = try matrix.dense(on: executor)
+        if case .layer(let index, .query) = matrix.place { layer = ObservedQueries(layer: layer, collectors: queries[index]) }
+        return inputs[matrix.place].map { ObservedInputs(layer: layer, collector: $0) } ?? layer
       }
     }
     var runner = LlamaRunner(model, on: executor)
@@ -54,73 +58,16 @@ struct Calibration {
       progress(index)
       var state = model.makeState()
       _ = try attempt { () throws(ModelError) in try runner.forward(window, continuing: &state) }
-      for observer in observers.values { try observer.check() }
     }
-    inputs = observers.mapValues(\.inputMoments)
-    queries = (0..<configuration.layerCount).map { observers[.layer($0, .query)]?.headMoments ?? [] }
-  }
-}
-
-/// A dense layer whose rows are observed.
-private struct ObservedLinear: LinearLayer {
-  let layer: DenseLinear
-  let observer: Observer
-
-  var outputs: Int { layer.outputs }
-  var inputs: Int { layer.inputs }
-  var format: WeightFormat { layer.format }
-  var byteCount: Int { layer.byteCount }
-  var bestSpeedup: Double { layer.bestSpeedup }
-
-  func callAsFunction(
-    _ x: Span<Float>, rows: Int, into y: inout MutableSpan<Float>, on executor: Executor
-  ) throws(TesseraError) {
-    try layer(x, rows: rows, into: &y, on: executor)
-    observer.observe(x, y.span, rows: rows, on: executor.pool)
-  }
-}
-
-/// Sums up second moments of rows: of whole ones before a layer, and of each head's part behind it.
-private final class Observer: Sendable {
-  private struct Sums {
-    var inputs: SecondMoments
-    var heads: [SecondMoments]
-    var failure: CompressionError?
-  }
-
-  private let sums: Mutex<Sums>
-
-  init(inputs: Int, heads: Int, outputs: Int) throws(CompressionError) {
-    let head = heads > 0 ? try SecondMoments(inputs: outputs / heads) : nil
-    sums = Mutex(
-      Sums(inputs: try SecondMoments(inputs: inputs), heads: head.map { [SecondMoments](repeating: $0, count: heads) } ?? []))
-  }
-
-  var inputMoments: SecondMoments { sums.withLock { $0.inputs } }
-  var headMoments: [SecondMoments] { sums.withLock { $0.heads } }
-
-  func observe(_ x: Span<Float>, _ y: Span<Float>, rows: Int, on pool: ThreadPool) {
-    let heads = sums.withLock { $0.heads.count }
-    let parts = heads > 0 ? Observer.split(y, rows: rows, heads: heads) : []
-    sums.withLock { sums in
-      do throws(CompressionError) {
-        try sums.inputs.add(x, on: pool)
-        for (head, part) in parts.enumerated() { try sums.heads[head].add(part.span) }
-      } catch {
-        sums.failure = error
-      }
+    var results: [LlamaPlace: SecondMoments] = [:]
+    for (place, collector) in inputs { results[place] = try Calibration.result(collector) }
+    self.inputs = results
+    self.queries = try queries.map { heads throws(QualityError) in
+      try heads.map { collector throws(QualityError) in try Calibration.result(collector) }
     }
   }
 
-  /// The first failure, which a layer cannot report.
-  func check() throws(QualityError) {
-    if let failure = sums.withLock({ $0.failure }) { throw .failed("\(failure)") }
-  }
-
-  private static func split(_ y: Span<Float>, rows: Int, heads: Int) -> [[Float]] {
-    let width = y.count / rows / heads
-    return (0..<heads).map { head in
-      (0..<rows * width).map { y[($0 / width * heads + head) * width + $0 % width] }
-    }
+  private static func result(_ collector: MomentCollector) throws(QualityError) -> SecondMoments {
+    try attempt { () throws(CompressionError) in try collector.result() }
   }
 }

@@ -58,7 +58,7 @@ struct WeightChoice: Sendable {
 
   var name: String {
     let pruning = sparsity.map { " \(Int(($0 * 100).rounded()))% \(criterion.rawValue)" } ?? ""
-    return "\(format)\(pruning)" + (format.code4 == nil || search == .nearest ? "" : ", \(search.rawValue)")
+    return "\(format)\(pruning)" + (search == .nearest ? "" : ", \(search.rawValue)")
   }
 }
 
@@ -123,22 +123,21 @@ extension Form {
 
   private static let sparse: [Form] = [WeightFormat.bitmapBF16, .bitmapRazerG128].flatMap { format in
     [0.3, 0.5, 0.7].flatMap { sparsity in
-      WeightChoice.Criterion.allCases.map { criterion in
+      let (plain, repaired): (WeightChoice.Search, WeightChoice.Search) =
+        format == .bitmapBF16 ? (.nearest, .feedback) : (.refitAndClips, .feedbackAndClips)
+      return [(WeightChoice.Criterion.magnitude, plain), (.wanda, plain), (.wanda, repaired)].map { criterion, search in
         Form(
           family: format == .bitmapBF16 ? .sparse : .sparseFourBit,
-          weights: WeightChoice(
-            format: format, sparsity: sparsity, criterion: criterion,
-            search: format == .bitmapBF16 ? .nearest : .refitAndClips))
+          weights: WeightChoice(format: format, sparsity: sparsity, criterion: criterion, search: search))
       }
     }
   }
 
   private static let caches: [Form] = {
-    var forms = [CacheChoice.whole(.int8)]
+    var forms = [CacheChoice.whole(.int8), .whole(.razerG16)]
     for kept in [0.7, 0.5] {
-      for objective in LatentChoice.Objective.allCases {
-        for bits in [nil, 8, 4, 3, 2] { forms.append(.latent(LatentChoice(kept: kept, objective: objective, bits: bits))) }
-      }
+      for objective in LatentChoice.Objective.allCases { forms.append(.latent(LatentChoice(kept: kept, objective: objective))) }
+      for bits in [8, 4, 3, 2] { forms.append(.latent(LatentChoice(kept: kept, objective: .queryWeighted, bits: bits))) }
     }
     for bits in [4, 3, 2] {
       forms.append(.latent(LatentChoice(kept: 0.7, objective: .queryWeighted, bits: bits, isRotated: false)))
@@ -154,7 +153,8 @@ extension Form {
       Form(family: .combined, weights: WeightChoice(format: .razerG16, search: .feedbackAndClips), cache: cache),
       Form(
         family: .combined,
-        weights: WeightChoice(format: .bitmapRazerG128, sparsity: 0.5, criterion: .wanda, search: .refitAndClips), cache: cache),
+        weights: WeightChoice(format: .bitmapRazerG128, sparsity: 0.5, criterion: .wanda, search: .feedbackAndClips),
+        cache: cache),
     ]
   }()
 }

@@ -19,12 +19,15 @@ struct ModelMaker {
     let bitsPerWeight: Double
     /// What the caches of all layers take for a token.
     let cacheBytesPerToken: Int
+    /// What compressed matrices lose, in the mean over all of them; nil where none is compressed.
+    let errors: MatrixErrors?
   }
 
   func make(_ form: Form) throws(QualityError) -> Made {
     let plan = try form.cache.latent.map { latent throws(QualityError) in try ranks(of: latent) }
+    let errors = form.weights.format == .bf16 ? nil : ErrorCollector()
     var layers: [LlamaLayer] = []
-    for layer in 0..<configuration.layerCount { layers.append(try self.layer(layer, form, plan)) }
+    for layer in 0..<configuration.layerCount { layers.append(try self.layer(layer, form, plan, errors)) }
     let head = try dense(.head)
     let model = try attempt { () throws(ModelError) in
       try LlamaModel(
@@ -37,17 +40,19 @@ struct ModelMaker {
     }
     return Made(
       model: model, bitsPerWeight: Double(8 * (model.byteCountPerToken - head.byteCount)) / Double(weights),
-      cacheBytesPerToken: try cacheBytes(of: form, plan, model))
+      cacheBytesPerToken: try cacheBytes(of: form, plan, model), errors: errors?.mean)
   }
 
-  private func layer(_ layer: Int, _ form: Form, _ plan: RankPlan?) throws(QualityError) -> LlamaLayer {
+  private func layer(
+    _ layer: Int, _ form: Form, _ plan: RankPlan?, _ errors: ErrorCollector?
+  ) throws(QualityError) -> LlamaLayer {
     let feedForward = GatedFeedForward(
-      gate: try linear(.layer(layer, .gate), form.weights), up: try linear(.layer(layer, .up), form.weights),
-      down: try linear(.layer(layer, .down), form.weights))
+      gate: try linear(.layer(layer, .gate), form.weights, errors), up: try linear(.layer(layer, .up), form.weights, errors),
+      down: try linear(.layer(layer, .down), form.weights, errors))
     let attention: any AttentionLayer =
       switch form.cache {
-      case .whole(let format): try wholeAttention(layer, form.weights, format)
-      case .latent(let latent): try latentAttention(layer, form.weights, latent, plan)
+      case .whole(let format): try wholeAttention(layer, form.weights, format, errors)
+      case .latent(let latent): try latentAttention(layer, form.weights, latent, plan, errors)
       }
     return try attempt { () throws(ModelError) in
       LlamaLayer(
@@ -80,44 +85,75 @@ extension ModelMaker {
     return try attempt { () throws(ModelError) in try matrix.dense(on: executor) }
   }
 
-  private func linear(_ place: LlamaPlace, _ form: WeightChoice) throws(QualityError) -> any LinearLayer {
+  private func linear(
+    _ place: LlamaPlace, _ form: WeightChoice, _ errors: ErrorCollector?
+  ) throws(QualityError) -> any LinearLayer {
     guard case .layer(let layer, let projection) = place, form.format != .bf16 else { return try dense(place) }
     let matrix = try matrix(place)
     let moments = calibration.moments(ofInputsTo: projection, layer: layer)
+    let packed = try form.format.code4 != nil ? quantized(matrix, form, moments) : sparse(matrix, form, moments)
+    try attempt { () throws(CompressionError) in try errors?.add(packed.elements(), matrix, moments) }
+    return packed
+  }
+
+  private func sparse(
+    _ matrix: LlamaMatrix, _ form: WeightChoice, _ moments: SecondMoments
+  ) throws(QualityError) -> any PackedLinearLayer {
     let weights = try pruned(matrix, form, moments)
-    if form.format.code4 == nil {
-      return try attempt { () throws(TesseraError) in
-        try SparAMXLinear(weights.span, outputs: matrix.outputs, inputs: matrix.inputs, bias: matrix.bias, on: executor)
-      }
+    return try attempt { () throws(TesseraError) in
+      try SparAMXLinear(weights.span, outputs: matrix.outputs, inputs: matrix.inputs, bias: matrix.bias, on: executor)
     }
-    return try quantized(weights, matrix, form, moments)
+  }
+
+  /// nil where every weight stays.
+  private func pruning(_ form: WeightChoice, _ moments: SecondMoments) -> Pruning? {
+    form.sparsity.map { sparsity in
+      Pruning(
+        sparsity: sparsity,
+        criterion: form.criterion == .magnitude ? .magnitude : .wanda(activationNorms: moments.diagonal.map { $0.squareRoot() }))
+    }
   }
 
   private func pruned(
     _ matrix: LlamaMatrix, _ form: WeightChoice, _ moments: SecondMoments
   ) throws(QualityError) -> [BFloat16] {
-    guard let sparsity = form.sparsity else { return matrix.weights }
-    let criterion: Pruning.Criterion =
-      form.criterion == .magnitude ? .magnitude : .wanda(activationNorms: moments.diagonal.map { $0.squareRoot() })
-    return try attempt { () throws(TesseraError) in
-      try Pruning(sparsity: sparsity, criterion: criterion).pruned(
-        matrix.weights.span, outputs: matrix.outputs, inputs: matrix.inputs, on: executor)
+    guard let pruning = pruning(form, moments) else { return matrix.weights }
+    guard form.search.usesFeedback else {
+      return try attempt { () throws(TesseraError) in
+        try pruning.pruned(matrix.weights.span, outputs: matrix.outputs, inputs: matrix.inputs, on: executor)
+      }
     }
+    let floats = matrix.weights.map { Float($0) }
+    return try attempt { () throws(CompressionError) in
+      try pruning.pruned(
+        floats.span, outputs: matrix.outputs, inputs: matrix.inputs, correctingErrorsBy: moments, order: .descendingMoment,
+        on: executor)
+    }.map { BFloat16($0) }
   }
 
   private func quantized(
-    _ weights: [BFloat16], _ matrix: LlamaMatrix, _ form: WeightChoice, _ moments: SecondMoments
-  ) throws(QualityError) -> any LinearLayer {
+    _ matrix: LlamaMatrix, _ form: WeightChoice, _ moments: SecondMoments
+  ) throws(QualityError) -> any PackedLinearLayer {
     let quantizer = Code4Quantizer(
       form.format, refits: form.search.usesRefit ? 1 : 0, clips: form.search.usesClips ? Code4Quantizer.usualClips : [1],
       inputWeights: form.search == .weighted ? moments.diagonal : nil)
-    let floats = weights.map { Float($0) }
-    let codes = try attempt { () throws(CompressionError) in
-      form.search.usesFeedback
-        ? try quantizer.quantize(
-          floats.span, outputs: matrix.outputs, inputs: matrix.inputs, correctingErrorsBy: moments, order: .descendingMoment,
+    let (outputs, inputs) = (matrix.outputs, matrix.inputs)
+    let codes: Code4Matrix
+    if form.search.usesFeedback {
+      let floats = matrix.weights.map { Float($0) }
+      codes = try attempt { () throws(CompressionError) in
+        let kept = try pruning(form, moments).map { pruning throws(CompressionError) in
+          try pruning.kept(floats.span, outputs: outputs, inputs: inputs, on: executor)
+        }
+        return try quantizer.quantize(
+          floats.span, outputs: outputs, inputs: inputs, keeping: kept, correctingErrorsBy: moments, order: .descendingMoment,
           on: executor.pool)
-        : try quantizer.quantize(floats.span, outputs: matrix.outputs, inputs: matrix.inputs, on: executor.pool)
+      }
+    } else {
+      let weights = try pruned(matrix, form, moments)
+      codes = try attempt { () throws(CompressionError) in
+        try quantizer.quantize(weights.span, outputs: outputs, inputs: inputs, on: executor.pool)
+      }
     }
     return try attempt { () throws(TesseraError) in
       RaZeRLinear(weights: try codes.packed(bias: matrix.bias, on: executor.pool))
@@ -133,20 +169,20 @@ extension CacheChoice {
 
 extension ModelMaker {
   private func wholeAttention(
-    _ layer: Int, _ weights: WeightChoice, _ format: KVFormat
+    _ layer: Int, _ weights: WeightChoice, _ format: KVFormat, _ errors: ErrorCollector?
   ) throws(QualityError) -> any AttentionLayer {
     DenseAttention(
-      query: try linear(.layer(layer, .query), weights), key: try linear(.layer(layer, .key), weights),
-      value: try linear(.layer(layer, .value), weights), output: try linear(.layer(layer, .output), weights),
+      query: try linear(.layer(layer, .query), weights, errors), key: try linear(.layer(layer, .key), weights, errors),
+      value: try linear(.layer(layer, .value), weights, errors), output: try linear(.layer(layer, .output), weights, errors),
       shape: configuration.attention, keyFormat: format, valueFormat: format)
   }
 
   /// A and B stay bf16, whatever the other projections are.
   private func latentAttention(
-    _ layer: Int, _ weights: WeightChoice, _ form: LatentChoice, _ plan: RankPlan?
+    _ layer: Int, _ weights: WeightChoice, _ form: LatentChoice, _ plan: RankPlan?, _ errors: ErrorCollector?
   ) throws(QualityError) -> any AttentionLayer {
-    let query = try linear(.layer(layer, .query), weights)
-    let output = try linear(.layer(layer, .output), weights)
+    let query = try linear(.layer(layer, .query), weights, errors)
+    let output = try linear(.layer(layer, .output), weights, errors)
     let keys = try factors(.key, layer, form, plan)
     let values = try factors(.value, layer, form, plan)
     let shape = configuration.attention

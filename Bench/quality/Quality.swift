@@ -142,7 +142,7 @@ struct Quality: ParsableCommand {
     if tables { note(summary) } else { line(summary) }
     return Report.Row(
       family: form.family, name: form.name, bitsPerWeight: made.bitsPerWeight, cacheBytesPerToken: made.cacheBytesPerToken,
-      windows: result.windows)
+      windows: result.windows, errors: made.errors)
   }
 
   // MARK: Files

@@ -8,7 +8,7 @@ internal import Tessera
   internal import Darwin
 #endif
 
-/// Perplexity against bits per weight, and against bytes of cache, as one SVG picture.
+/// Perplexity of the 4-bit formats one by one, against bits per weight, and against bytes of cache, as one SVG picture.
 struct QualityPlot {
   let report: Report
 
@@ -21,13 +21,13 @@ struct QualityPlot {
   }
 
   private static let colours = ["#1f4e79", "#c0504d", "#4f8f3a", "#8064a2", "#d98a1f", "#2aa0a4"]
-  private static let width = 900.0
+  private static let width = 1000.0
   private static let height = 520.0
-  private static let margin = (left: 64.0, right: 190.0, top: 40.0, bottom: 48.0)
+  private static let margin = (left: 64.0, right: 240.0, top: 40.0, bottom: 48.0)
 
   var svg: String {
     guard let dense = report.dense else { return "" }
-    let panels = [weightPanel(dense), cachePanel(dense)]
+    let panels = [formatPanel(dense), weightPanel(dense), cachePanel(dense)]
     let whole = QualityPlot.height * Double(panels.count)
     var text = """
       <svg xmlns="http://www.w3.org/2000/svg" width="\(pixels(QualityPlot.width))" height="\(pixels(whole))" \
@@ -47,32 +47,63 @@ struct QualityPlot {
 
   // MARK: Panels
 
-  /// Of each 4-bit format the nearest codes, hollow, and the best that was found.
-  private func weightPanel(_ dense: Report.Row) -> String {
-    var points: [Point] = []
-    for (form, row) in measured([.fourBit]) {
-      let all = measured([.fourBit]).filter { $0.form.weights.format == form.weights.format }.map {
-        report.perplexity(of: $0.row)
-      }
-      let isBest = report.perplexity(of: row) == all.min()
-      guard isBest || form.weights.search == .nearest else { continue }
-      points.append(
-        Point(
-          x: row.bitsPerWeight, y: report.perplexity(of: row), label: isBest ? "\(form.weights.format)" : "",
-          colour: QualityPlot.colours[0], isFilled: isBest))
+  /// A line for each 4-bit format, the best first: they differ by less than their names are wide. Of each the nearest codes,
+  /// hollow, and the best that was found.
+  private func formatPanel(_ dense: Report.Row) -> String {
+    let formats = fourBitFormats
+    guard let most = formats.map(\.nearest).max() else { return "" }
+    let start = QualityPlot.margin.left + 110
+    let x = LogAxis(
+      dense.perplexity * 0.995...max(most, dense.perplexity * 1.01) * 1.005, from: start,
+      to: QualityPlot.width - QualityPlot.margin.right)
+    let (top, bottom) = (QualityPlot.margin.top, QualityPlot.height - QualityPlot.margin.bottom)
+    var text = label(
+      "Perplexity of 4-bit formats", x: (x.start + x.end) / 2, y: 24, anchor: "middle", extra: " font-size=\"15\"")
+    for tick in stride(from: (x.range.lowerBound * 4).rounded(.up) / 4, through: x.range.upperBound, by: 0.25) {
+      text += line(x(tick), bottom, x(tick), top, "stroke=\"#eeeeee\"")
+      text += label(fixed(tick, 2), x: x(tick), y: bottom + 16, anchor: "middle")
     }
+    text += line(x(dense.perplexity), bottom, x(dense.perplexity), top, "stroke=\"#444444\" stroke-dasharray=\"5 4\"")
+    text += label("dense bf16", x: x(dense.perplexity) + 6, y: bottom - 6, anchor: "start", extra: " fill=\"#444444\"")
+    for (index, format) in formats.enumerated() {
+      let y = top + (bottom - top) * (Double(index) + 0.5) / Double(formats.count)
+      text += label("\(format.name), \(fixed(format.bits, 3)) bits", x: start - 8, y: y + 4, anchor: "end")
+      text += line(x(format.best), y, x(format.nearest), y, "stroke=\"#aaaaaa\"")
+      text += circle(x(format.nearest), y, QualityPlot.colours[0], isFilled: false)
+      text += circle(x(format.best), y, QualityPlot.colours[0], isFilled: true)
+    }
+    return text + border(x.start, top, x.end, bottom)
+      + label("perplexity", x: (x.start + x.end) / 2, y: bottom + 34, anchor: "middle")
+      + self.key([("the best search", QualityPlot.colours[0])], x: x.end, y: top)
+      + circle(x.end + 14, top + 26, QualityPlot.colours[0], isFilled: false)
+      + label("nearest codes", x: x.end + 22, y: top + 30, anchor: "start", extra: " font-size=\"10\"")
+  }
+
+  private var fourBitFormats: [(name: String, bits: Double, nearest: Double, best: Double)] {
+    let all = measured([.fourBit])
+    return all.filter { $0.form.weights.search == .nearest }.map { form, row in
+      let best = all.filter { $0.form.weights.format == form.weights.format }.map { report.perplexity(of: $0.row) }.min()
+      let nearest = report.perplexity(of: row)
+      return ("\(form.weights.format)", row.bitsPerWeight, nearest, best ?? nearest)
+    }.sorted { $0.best < $1.best }
+  }
+
+  /// Of each 4-bit format the best that was found, without its name.
+  private func weightPanel(_ dense: Report.Row) -> String {
+    var points = fourBitFormats.map { Point(x: $0.bits, y: $0.best, label: "", colour: QualityPlot.colours[0]) }
     for (form, row) in measured([.sparse, .sparseFourBit]) {
-      let isWanda = form.weights.criterion == .wanda
+      let isBest = form.weights.search.usesFeedback
       let zeros = "\(Int(((form.weights.sparsity ?? 0) * 100).rounded()))% zeros"
       points.append(
         Point(
-          x: row.bitsPerWeight, y: report.perplexity(of: row), label: isWanda ? zeros : "",
-          colour: QualityPlot.colours[form.family == .sparse ? 1 : 2], isFilled: isWanda))
+          x: row.bitsPerWeight, y: report.perplexity(of: row), label: isBest ? zeros : "",
+          colour: QualityPlot.colours[form.family == .sparse ? 1 : 2], isFilled: isBest))
     }
     let key = [
-      ("4-bit: best search; hollow: nearest", QualityPlot.colours[0]),
-      ("bitmap-bf16: Wanda; hollow: magnitude", QualityPlot.colours[1]),
-      ("bitmap-razer-g128, the same", QualityPlot.colours[2]),
+      ("4-bit formats, best search", QualityPlot.colours[0]),
+      ("bitmap-bf16: Wanda with error feedback;", QualityPlot.colours[1]),
+      ("bitmap-razer-g128: the same;", QualityPlot.colours[2]),
+      ("hollow: without it, and by magnitude", ""),
     ]
     let axes = Axes(
       x: LogAxis(2...16, from: QualityPlot.margin.left, to: QualityPlot.width - QualityPlot.margin.right),
@@ -94,16 +125,22 @@ struct QualityPlot {
           label: latent.objective == .queryWeighted ? latent.bits.map { "\($0) bits" } ?? "bf16" : "",
           colour: QualityPlot.colours[index % QualityPlot.colours.count]))
     }
+    let whole = measured([.cache]).compactMap { form, row -> Point? in
+      guard case .whole(let format) = form.cache else { return nil }
+      return Point(
+        x: Double(row.cacheBytesPerToken) / Double(dense.cacheBytesPerToken), y: report.perplexity(of: row), label: "\(format)",
+        colour: "#444444")
+    }
     let axes = Axes(
       x: LogAxis(0.05...1, from: QualityPlot.margin.left, to: QualityPlot.width - QualityPlot.margin.right),
       y: yAxis(series.flatMap(\.points), dense), ticks: [0.05, 0.1, 0.2, 0.5, 1], tickLabel: { fixed($0, 2) })
-    let key = series.map { ($0.name, $0.points[0].colour) }
-    var text = frame("Perplexity against bytes of cache", "bytes of a bf16 cache of keys and values", axes, dense, key)
+    let key = series.map { ($0.name, $0.points[0].colour) } + (whole.isEmpty ? [] : [("whole keys and values", "#444444")])
+    var text = frame("Perplexity against bytes of cache", "bytes, of those of a bf16 cache of keys and values", axes, dense, key)
     for (_, points) in series {
       let places = points.map { "\(pixels(axes.x($0.x))),\(pixels(axes.y($0.y)))" }.joined(separator: " ")
       text += "<polyline points=\"\(places)\" fill=\"none\" stroke=\"\(points[0].colour)\" stroke-opacity=\"0.6\"/>\n"
     }
-    return text + marks(series.flatMap(\.points), axes)
+    return text + marks(series.flatMap(\.points) + whole, axes)
   }
 
   // MARK: Drawing
@@ -139,14 +176,23 @@ struct QualityPlot {
     }
     text += line(x.start, y(dense.perplexity), x.end, y(dense.perplexity), "stroke=\"#444444\" stroke-dasharray=\"5 4\"")
     text += label("dense bf16", x: x.start + 6, y: y(dense.perplexity) - 4, anchor: "start", extra: " fill=\"#444444\"")
-    text +=
-      "<rect x=\"\(pixels(x.start))\" y=\"\(pixels(y.end))\" width=\"\(pixels(x.end - x.start))\""
-      + " height=\"\(pixels(y.start - y.end))\" fill=\"none\" stroke=\"#888888\"/>\n"
+    text += border(x.start, y.end, x.end, y.start)
     text += label(xLabel, x: (x.start + x.end) / 2, y: y.start + 34, anchor: "middle")
-    for (index, entry) in key.enumerated() {
-      let row = y.end + 10 + Double(index) * 16
-      text += circle(x.end + 14, row, entry.colour, isFilled: true)
-      text += label(entry.name, x: x.end + 22, y: row + 4, anchor: "start", extra: " font-size=\"10\"")
+    return text + self.key(key, x: x.end, y: y.end)
+  }
+
+  private func border(_ left: Double, _ top: Double, _ right: Double, _ bottom: Double) -> String {
+    "<rect x=\"\(pixels(left))\" y=\"\(pixels(top))\" width=\"\(pixels(right - left))\" height=\"\(pixels(bottom - top))\""
+      + " fill=\"none\" stroke=\"#888888\"/>\n"
+  }
+
+  /// Beside the panel whose right upper corner is at x and y; an entry without a colour goes on with the one above.
+  private func key(_ entries: [(name: String, colour: String)], x: Double, y: Double) -> String {
+    var text = ""
+    for (index, entry) in entries.enumerated() {
+      let row = y + 10 + Double(index) * 16
+      if !entry.colour.isEmpty { text += circle(x + 14, row, entry.colour, isFilled: true) }
+      text += label(entry.name, x: x + 22, y: row + 4, anchor: "start", extra: " font-size=\"10\"")
     }
     return text
   }

@@ -22,9 +22,11 @@ struct Report: Codable {
     let cacheBytesPerToken: Int
     /// The mean negative log likelihood of each window, in nats.
     let windows: [Double]
+    /// Of compressed matrices; nil also in reports from before they were kept.
+    var errors: MatrixErrors?
 
     enum CodingKeys: String, CodingKey {
-      case family, name
+      case family, name, errors
       case bitsPerWeight = "bits_per_weight"
       case cacheBytesPerToken = "cache_bytes_per_token"
       case windows = "window_negative_log_likelihoods"
@@ -125,7 +127,10 @@ extension Report {
       let rows = try self.rows.map { row in
         let rounded = Row(
           family: row.family, name: row.name, bitsPerWeight: Report.rounded(row.bitsPerWeight),
-          cacheBytesPerToken: row.cacheBytesPerToken, windows: row.windows.map(Report.rounded))
+          cacheBytesPerToken: row.cacheBytesPerToken, windows: row.windows.map(Report.rounded),
+          errors: row.errors.map {
+            MatrixErrors(weights: Report.rounded($0.weights), outputs: Report.rounded($0.outputs))
+          })
         return String(decoding: try encoder.encode(rounded), as: UTF8.self)
       }
       var head = self

@@ -31,7 +31,8 @@ struct Tables {
     }
     let tables = [
       ("4-bit weights", fourBit), ("Sparse weights", sparse), ("Caches of latents", caches),
-      ("Bytes of cache for a token", cacheBytes), ("One by one", list), ("What was expected", expectations),
+      ("Bytes of cache for a token", cacheBytes), ("One by one", list), ("What matrices lose", errors),
+      ("What was expected", expectations),
     ]
     // A table without rows is two lines of frame.
     let filled = tables.filter { $0.1.split(separator: "\n").count > 2 }
@@ -40,8 +41,10 @@ struct Tables {
 
   // MARK: Two-way tables
 
-  private func rows(_ family: Form.Family) -> [(form: Form, row: Report.Row)] {
-    Form.all.filter { $0.family == family }.compactMap { form in report[form.name].map { (form, $0) } }
+  private func rows(_ families: Form.Family...) -> [(form: Form, row: Report.Row)] { rows(families) }
+
+  private func rows(_ families: [Form.Family]) -> [(form: Form, row: Report.Row)] {
+    Form.all.filter { families.contains($0.family) }.compactMap { form in report[form.name].map { (form, $0) } }
   }
 
   private func weights(
@@ -61,7 +64,8 @@ struct Tables {
       (rows(.sparse) + rows(.sparseFourBit)).map { form, row in
         Cell(
           row: [percent(form.weights.sparsity ?? 0), "`\(form.weights.format)`", fixed(row.bitsPerWeight, 3)],
-          column: form.weights.criterion.rawValue, text: fixed(report.perplexity(of: row), 3))
+          column: form.weights.criterion.rawValue + (form.weights.search.usesFeedback ? ", error feedback" : ""),
+          text: fixed(report.perplexity(of: row), 3))
       })
   }
 
@@ -118,7 +122,21 @@ struct Tables {
       (split + rows(.combined)).map { form, row in
         [
           form.name, fixed(row.bitsPerWeight, 3), "\(row.cacheBytesPerToken)", fixed(report.perplexity(of: row), 3),
-          "+\(fixed((report.perplexity(of: row) / dense.perplexity - 1) * 100, 2)) %",
+          "\(report.perplexity(of: row) < dense.perplexity ? "" : "+")"
+            + "\(fixed((report.perplexity(of: row) / dense.perplexity - 1) * 100, 2)) %",
+        ]
+      })
+  }
+
+  /// A thousandth is a part of 1000.
+  private var errors: String {
+    markdown(
+      ["form", "weights, thousandths", "outputs, thousandths", "perplexity over dense"],
+      rows([.fourBit, .sparse, .sparseFourBit]).compactMap { form, row in
+        guard let errors = row.errors, let dense = report.dense else { return nil }
+        return [
+          form.name, fixed(1000 * errors.weights, 2), fixed(1000 * errors.outputs, 2),
+          fixed((report.perplexity(of: row) / dense.perplexity - 1) * 100, 2) + " %",
         ]
       })
   }
@@ -153,8 +171,11 @@ struct Expectation {
     func fourBit(_ format: WeightFormat, _ search: WeightChoice.Search = .nearest) -> String {
       WeightChoice(format: format, search: search).name
     }
-    func sparse(_ format: WeightFormat, _ sparsity: Double, _ criterion: WeightChoice.Criterion) -> String {
-      let search = format == .bitmapBF16 ? WeightChoice.Search.nearest : .refitAndClips
+    func sparse(
+      _ format: WeightFormat, _ sparsity: Double, _ criterion: WeightChoice.Criterion, isRepaired: Bool = false
+    ) -> String {
+      let searches: [WeightChoice.Search] = format == .bitmapBF16 ? [.nearest, .feedback] : [.refitAndClips, .feedbackAndClips]
+      let search = searches[isRepaired ? 1 : 0]
       return WeightChoice(format: format, sparsity: sparsity, criterion: criterion, search: search).name
     }
     func latent(_ kept: Double, _ objective: LatentChoice.Objective) -> String {
@@ -171,8 +192,11 @@ struct Expectation {
       }
     }
     let pruning = [WeightFormat.bitmapBF16, .bitmapRazerG128].flatMap { format in
-      [0.3, 0.5, 0.7].map {
-        Expectation(better: sparse(format, $0, .wanda), worse: sparse(format, $0, .magnitude))
+      [0.3, 0.5, 0.7].flatMap {
+        [
+          Expectation(better: sparse(format, $0, .wanda), worse: sparse(format, $0, .magnitude)),
+          Expectation(better: sparse(format, $0, .wanda, isRepaired: true), worse: sparse(format, $0, .wanda)),
+        ]
       }
     }
     let latents = [0.7, 0.5].flatMap { kept in

@@ -1,38 +1,43 @@
-internal import Tessera
-internal import TesseraCompression
-internal import TesseraLayers
+package import Tessera
+package import TesseraCompression
+package import TesseraLayers
 
 /// Sums up what linear layers see, or give, while a model runs on a calibration text. One step at a time.
-final class MomentCollector: @unchecked Sendable {
+package final class MomentCollector: @unchecked Sendable {
   // Sendable because a runner calls its layers one after the other.
   private(set) var moments: SecondMoments
   private(set) var failure: CompressionError?
 
-  init(inputs: Int) throws(CompressionError) { moments = try SecondMoments(inputs: inputs) }
+  package init(inputs: Int) throws(CompressionError) { moments = try SecondMoments(inputs: inputs) }
 
-  func add(_ rows: Span<Float>, on executor: Executor) {
+  package func add(_ rows: Span<Float>, on executor: Executor) {
     do throws(CompressionError) { try moments.add(rows, on: executor.pool) } catch { failure = failure ?? error }
   }
 
   /// - Throws: what was wrong with the activations.
-  func result() throws(CompressionError) -> SecondMoments {
+  package func result() throws(CompressionError) -> SecondMoments {
     if let failure { throw failure }
     return moments
   }
 }
 
 /// A linear layer whose inputs are summed up.
-struct ObservedInputs: LinearLayer {
+package struct ObservedInputs: LinearLayer {
   let layer: any LinearLayer
   let collector: MomentCollector
 
-  var outputs: Int { layer.outputs }
-  var inputs: Int { layer.inputs }
-  var format: WeightFormat { layer.format }
-  var byteCount: Int { layer.byteCount }
-  var bestSpeedup: Double { layer.bestSpeedup }
+  package init(layer: any LinearLayer, collector: MomentCollector) {
+    self.layer = layer
+    self.collector = collector
+  }
 
-  func callAsFunction(
+  package var outputs: Int { layer.outputs }
+  package var inputs: Int { layer.inputs }
+  package var format: WeightFormat { layer.format }
+  package var byteCount: Int { layer.byteCount }
+  package var bestSpeedup: Double { layer.bestSpeedup }
+
+  package func callAsFunction(
     _ x: Span<Float>, rows: Int, into y: inout MutableSpan<Float>, on executor: Executor
   ) throws(TesseraError) {
     collector.add(x, on: executor)
@@ -40,18 +45,24 @@ struct ObservedInputs: LinearLayer {
   }
 }
 
-/// A query projection whose outputs are summed up for each key-value head, over the query heads that share it.
-struct ObservedQueries: LinearLayer {
+/// A query projection whose outputs are summed up in equal parts: for each query head, or for each key-value head over the query
+/// heads that share it.
+package struct ObservedQueries: LinearLayer {
   let layer: any LinearLayer
   let collectors: [MomentCollector]
 
-  var outputs: Int { layer.outputs }
-  var inputs: Int { layer.inputs }
-  var format: WeightFormat { layer.format }
-  var byteCount: Int { layer.byteCount }
-  var bestSpeedup: Double { layer.bestSpeedup }
+  package init(layer: any LinearLayer, collectors: [MomentCollector]) {
+    self.layer = layer
+    self.collectors = collectors
+  }
 
-  func callAsFunction(
+  package var outputs: Int { layer.outputs }
+  package var inputs: Int { layer.inputs }
+  package var format: WeightFormat { layer.format }
+  package var byteCount: Int { layer.byteCount }
+  package var bestSpeedup: Double { layer.bestSpeedup }
+
+  package func callAsFunction(
     _ x: Span<Float>, rows: Int, into y: inout MutableSpan<Float>, on executor: Executor
   ) throws(TesseraError) {
     try layer(x, rows: rows, into: &y, on: executor)
