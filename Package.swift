@@ -83,25 +83,27 @@ let package = Package(
       cSettings: [
         .headerSearchPath("../../CKernels"), .headerSearchPath("."), .define("_GNU_SOURCE", .when(platforms: [.linux])),
       ]),
+    // What the programs have in common: their errors, numbers for people, standard output.
+    .target(name: "ProgramSupport", swiftSettings: swiftFlags),
     // Not named after its product: file systems that ignore case would take it for the library.
     .executableTarget(
       name: "TesseraCommand",
       dependencies: [
-        "TesseraCalibration", "TesseraCompression", "TesseraModels", "TesseraLayers", "Tessera",
+        "ProgramSupport", "TesseraCalibration", "TesseraCompression", "TesseraModels", "TesseraLayers", "Tessera",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: swiftFlags),
     .executableTarget(
       name: "kbench",
       dependencies: [
-        "TesseraCompression", "TesseraModels", "TesseraLayers", "Tessera", "CKernels", "KernelChecks",
+        "ProgramSupport", "TesseraCompression", "TesseraModels", "TesseraLayers", "Tessera", "CKernels", "KernelChecks",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Bench/kbench", swiftSettings: swiftFlags),
     .executableTarget(
       name: "quality",
       dependencies: [
-        "TesseraCalibration", "TesseraCompression", "TesseraModels", "TesseraLayers", "Tessera",
+        "ProgramSupport", "TesseraCalibration", "TesseraCompression", "TesseraModels", "TesseraLayers", "Tessera",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Bench/quality", swiftSettings: swiftFlags),
@@ -117,16 +119,16 @@ let package = Package(
     .testTarget(
       name: "KBenchTests",
       dependencies: [
-        "kbench", "Tessera", "CKernels", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "kbench", "ProgramSupport", "Tessera", "CKernels", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: swiftFlags),
     .testTarget(
       name: "TesseraCommandTests",
-      dependencies: ["TesseraCommand", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: ["TesseraCommand", "ProgramSupport", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: swiftFlags),
     .testTarget(
-      name: "QualityTests", dependencies: ["quality", "TesseraCalibration", "TesseraModels", "Tessera"], swiftSettings: swiftFlags
-    ),
+      name: "QualityTests", dependencies: ["quality", "ProgramSupport", "TesseraCalibration", "TesseraModels", "Tessera"],
+      swiftSettings: swiftFlags),
     .testTarget(name: "TesseraLayersTests", dependencies: ["TesseraLayers", "Tessera"], swiftSettings: swiftFlags),
     .testTarget(
       name: "TesseraModelsTests", dependencies: ["TesseraModels", "TesseraLayers", "Tessera", "DocumentationExamples"],

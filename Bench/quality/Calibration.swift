@@ -1,3 +1,4 @@
+internal import ProgramSupport
 internal import Tessera
 internal import TesseraCalibration
 internal import TesseraCompression
@@ -29,7 +30,7 @@ struct Calibration {
   }
 
   /// Runs the dense model over windows of a text.
-  init(_ checkpoint: LlamaCheckpoint, windows: [[Int]], on executor: Executor, progress: (Int) -> Void) throws(QualityError) {
+  init(_ checkpoint: LlamaCheckpoint, windows: [[Int]], on executor: Executor, progress: (Int) -> Void) throws(ProgramError) {
     let configuration = checkpoint.configuration
     var inputs: [LlamaPlace: MomentCollector] = [:]
     var queries: [[MomentCollector]] = []
@@ -62,12 +63,12 @@ struct Calibration {
     var results: [LlamaPlace: SecondMoments] = [:]
     for (place, collector) in inputs { results[place] = try Calibration.result(collector) }
     self.inputs = results
-    self.queries = try queries.map { heads throws(QualityError) in
-      try heads.map { collector throws(QualityError) in try Calibration.result(collector) }
+    self.queries = try queries.map { heads throws(ProgramError) in
+      try heads.map { collector throws(ProgramError) in try Calibration.result(collector) }
     }
   }
 
-  private static func result(_ collector: MomentCollector) throws(QualityError) -> SecondMoments {
+  private static func result(_ collector: MomentCollector) throws(ProgramError) -> SecondMoments {
     try attempt { () throws(CompressionError) in try collector.result() }
   }
 }

@@ -1,3 +1,4 @@
+internal import ProgramSupport
 internal import Tessera
 internal import TesseraCalibration
 internal import TesseraCompression
@@ -23,8 +24,8 @@ struct ModelMaker {
     let errors: MatrixErrors?
   }
 
-  func make(_ form: Form) throws(QualityError) -> Made {
-    let plan = try form.cache.latent.map { latent throws(QualityError) in try ranks(of: latent) }
+  func make(_ form: Form) throws(ProgramError) -> Made {
+    let plan = try form.cache.latent.map { latent throws(ProgramError) in try ranks(of: latent) }
     let errors = form.weights.format == .bf16 ? nil : ErrorCollector()
     var layers: [LlamaLayer] = []
     for layer in 0..<configuration.layerCount { layers.append(try self.layer(layer, form, plan, errors)) }
@@ -45,7 +46,7 @@ struct ModelMaker {
 
   private func layer(
     _ layer: Int, _ form: Form, _ plan: RankPlan?, _ errors: ErrorCollector?
-  ) throws(QualityError) -> LlamaLayer {
+  ) throws(ProgramError) -> LlamaLayer {
     let feedForward = GatedFeedForward(
       gate: try linear(.layer(layer, .gate), form.weights, errors), up: try linear(.layer(layer, .up), form.weights, errors),
       down: try linear(.layer(layer, .down), form.weights, errors))
@@ -76,18 +77,18 @@ struct ModelMaker {
 // MARK: Linear layers
 
 extension ModelMaker {
-  private func matrix(_ place: LlamaPlace) throws(QualityError) -> LlamaMatrix {
+  private func matrix(_ place: LlamaPlace) throws(ProgramError) -> LlamaMatrix {
     try attempt { () throws(ModelError) in try checkpoint.matrix(at: place) }
   }
 
-  private func dense(_ place: LlamaPlace) throws(QualityError) -> DenseLinear {
+  private func dense(_ place: LlamaPlace) throws(ProgramError) -> DenseLinear {
     let matrix = try matrix(place)
     return try attempt { () throws(ModelError) in try matrix.dense(on: executor) }
   }
 
   private func linear(
     _ place: LlamaPlace, _ form: WeightChoice, _ errors: ErrorCollector?
-  ) throws(QualityError) -> any LinearLayer {
+  ) throws(ProgramError) -> any LinearLayer {
     guard case .layer(let layer, let projection) = place, form.format != .bf16 else { return try dense(place) }
     let matrix = try matrix(place)
     let moments = calibration.moments(ofInputsTo: projection, layer: layer)
@@ -98,7 +99,7 @@ extension ModelMaker {
 
   private func sparse(
     _ matrix: LlamaMatrix, _ form: WeightChoice, _ moments: SecondMoments
-  ) throws(QualityError) -> any PackedLinearLayer {
+  ) throws(ProgramError) -> any PackedLinearLayer {
     let weights = try pruned(matrix, form, moments)
     return try attempt { () throws(TesseraError) in
       try SparAMXLinear(weights.span, outputs: matrix.outputs, inputs: matrix.inputs, bias: matrix.bias, on: executor)
@@ -116,7 +117,7 @@ extension ModelMaker {
 
   private func pruned(
     _ matrix: LlamaMatrix, _ form: WeightChoice, _ moments: SecondMoments
-  ) throws(QualityError) -> [BFloat16] {
+  ) throws(ProgramError) -> [BFloat16] {
     guard let pruning = pruning(form, moments) else { return matrix.weights }
     guard form.search.usesFeedback else {
       return try attempt { () throws(TesseraError) in
@@ -133,7 +134,7 @@ extension ModelMaker {
 
   private func quantized(
     _ matrix: LlamaMatrix, _ form: WeightChoice, _ moments: SecondMoments
-  ) throws(QualityError) -> any PackedLinearLayer {
+  ) throws(ProgramError) -> any PackedLinearLayer {
     let quantizer = Code4Quantizer(
       form.format, refits: form.search.usesRefit ? 1 : 0, clips: form.search.usesClips ? Code4Quantizer.usualClips : [1],
       inputWeights: form.search == .weighted ? moments.diagonal : nil)
@@ -170,7 +171,7 @@ extension CacheChoice {
 extension ModelMaker {
   private func wholeAttention(
     _ layer: Int, _ weights: WeightChoice, _ format: KVFormat, _ errors: ErrorCollector?
-  ) throws(QualityError) -> any AttentionLayer {
+  ) throws(ProgramError) -> any AttentionLayer {
     DenseAttention(
       query: try linear(.layer(layer, .query), weights, errors), key: try linear(.layer(layer, .key), weights, errors),
       value: try linear(.layer(layer, .value), weights, errors), output: try linear(.layer(layer, .output), weights, errors),
@@ -180,7 +181,7 @@ extension ModelMaker {
   /// A and B stay bf16, whatever the other projections are.
   private func latentAttention(
     _ layer: Int, _ weights: WeightChoice, _ form: LatentChoice, _ plan: RankPlan?, _ errors: ErrorCollector?
-  ) throws(QualityError) -> any AttentionLayer {
+  ) throws(ProgramError) -> any AttentionLayer {
     let query = try linear(.layer(layer, .query), weights, errors)
     let output = try linear(.layer(layer, .output), weights, errors)
     let keys = try factors(.key, layer, form, plan)
@@ -211,7 +212,7 @@ extension ModelMaker {
     try HeadGroups(heads: configuration.attention.keyValueHeads, headDimension: configuration.attention.keyDimension, .joint)
   }
 
-  private func ranks(of form: LatentChoice) throws(QualityError) -> RankPlan {
+  private func ranks(of form: LatentChoice) throws(ProgramError) -> RankPlan {
     try attempt { () throws(CompressionError) in
       let heads = try heads()
       func plan(_ projection: LlamaProjection, keeping kept: Double) throws(CompressionError) -> [RankPlan.Projection] {
@@ -226,7 +227,7 @@ extension ModelMaker {
 
   private func factors(
     _ projection: LlamaProjection, _ layer: Int, _ form: LatentChoice, _ plan: RankPlan?
-  ) throws(QualityError) -> LowRankFactors {
+  ) throws(ProgramError) -> LowRankFactors {
     let place = LlamaPlace.layer(layer, projection)
     guard let ranks = plan?["model.\(place)"]?.ranks else { preconditionFailure("no ranks for \(place)") }
     let matrix = try matrix(place)
@@ -265,7 +266,7 @@ extension ModelMaker {
     return whitenings
   }
 
-  private func cacheBytes(of form: Form, _ plan: RankPlan?, _ model: LlamaModel) throws(QualityError) -> Int {
+  private func cacheBytes(of form: Form, _ plan: RankPlan?, _ model: LlamaModel) throws(ProgramError) -> Int {
     guard let bits = form.cache.latent?.bits, let plan else {
       return model.makeState().caches.reduce(0) { $0 + $1.bytesPerToken }
     }

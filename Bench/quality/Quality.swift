@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import ProgramSupport
 internal import Tessera
 internal import TesseraCompression
 internal import TesseraModels
@@ -63,7 +64,7 @@ struct Quality: ParsableCommand {
     do {
       var command = try parseAsRoot()
       try command.run()
-    } catch let error as QualityError {
+    } catch let error as ProgramError {
       note("quality: \(error)")
       exit(withError: ExitCode(error.exitCode))
     } catch {
@@ -73,7 +74,7 @@ struct Quality: ParsableCommand {
 
   func run() throws { try execute() }
 
-  private func execute() throws(QualityError) {
+  private func execute() throws(ProgramError) {
     guard !list else {
       for form in Form.all { line(form.name) }
       return
@@ -90,7 +91,7 @@ struct Quality: ParsableCommand {
 
   // MARK: Measuring
 
-  private func measured() throws(QualityError) -> Report {
+  private func measured() throws(ProgramError) -> Report {
     let (textPath, calibrationPath) = (text ?? "\(model)/eval.txt", calibration ?? "\(model)/calibration.txt")
     var report = Report(
       model: Quality.name(of: model), calibration: Quality.name(of: calibrationPath), text: Quality.name(of: textPath),
@@ -120,7 +121,7 @@ struct Quality: ParsableCommand {
 
   private func calibrate(
     _ checkpoint: LlamaCheckpoint, _ path: String, _ tokenizer: Tokenizer, on executor: Executor
-  ) throws(QualityError) -> Calibration {
+  ) throws(ProgramError) -> Calibration {
     let ids = tokenizer.encode(try read(path))
     let whole = ids.count / window
     guard whole >= 1 else { throw .failed("\(path): \(ids.count) tokens, less than a window of \(window)") }
@@ -132,7 +133,7 @@ struct Quality: ParsableCommand {
     return try Calibration(checkpoint, windows: windows, on: executor) { note("calibration, window \($0 + 1) of \(count)") }
   }
 
-  private func measure(_ form: Form, _ maker: ModelMaker, _ ids: [Int]) throws(QualityError) -> Report.Row {
+  private func measure(_ form: Form, _ maker: ModelMaker, _ ids: [Int]) throws(ProgramError) -> Report.Row {
     let made = try maker.make(form)
     let result = try attempt { () throws(ModelError) in
       var runner = LlamaRunner(made.model, on: maker.executor)
@@ -149,7 +150,7 @@ struct Quality: ParsableCommand {
 
   private static func name(of path: String) -> String { URL(filePath: path).lastPathComponent }
 
-  private func read(_ path: String) throws(QualityError) -> String {
+  private func read(_ path: String) throws(ProgramError) -> String {
     do {
       return try String(contentsOfFile: path, encoding: .utf8)
     } catch {
@@ -157,7 +158,7 @@ struct Quality: ParsableCommand {
     }
   }
 
-  private func write(_ text: String, to path: String) throws(QualityError) {
+  private func write(_ text: String, to path: String) throws(ProgramError) {
     do {
       try Data(text.utf8).write(to: URL(filePath: path), options: .atomic)
     } catch {

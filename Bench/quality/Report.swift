@@ -1,3 +1,4 @@
+internal import ProgramSupport
 internal import Tessera
 
 #if canImport(FoundationEssentials)
@@ -111,7 +112,7 @@ extension Report {
 // MARK: Files
 
 extension Report {
-  init(path: String) throws(QualityError) {
+  init(path: String) throws(ProgramError) {
     do {
       self = try JSONDecoder().decode(Report.self, from: Data(contentsOf: URL(filePath: path)))
     } catch {
@@ -120,7 +121,7 @@ extension Report {
   }
 
   /// A row on a line, so that versions can be compared.
-  func write(to path: String) throws(QualityError) {
+  func write(to path: String) throws(ProgramError) {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     do {

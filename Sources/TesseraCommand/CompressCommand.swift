@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import ProgramSupport
 internal import Tessera
 internal import TesseraCalibration
 internal import TesseraCompression
@@ -96,14 +97,14 @@ struct CompressCommand: ParsableCommand {
 
   private func describe(_ result: CompressionReport) {
     for layer in result.layers {
-      let error = layer.outputError.map { ", error \(decimal(100 * $0, 2))%" } ?? ""
+      let error = layer.outputError.map { ", error \(fixed(100 * $0, 2))%" } ?? ""
       let bytes = layer.matrices.reduce(0) { $0 + $1.byteCount }
       let dense = layer.matrices.reduce(0) { $0 + $1.denseByteCount }
       Terminal.line("layer \(layer.index): \(bytes) of \(dense) bytes\(error)")
     }
     let bits = 16 * Double(result.byteCount) / Double(result.denseByteCount)
     Terminal.line(
-      "\(output): \(result.byteCount) of \(result.denseByteCount) bytes in dense bf16, \(decimal(bits, 2)) bits per weight")
+      "\(output): \(result.byteCount) of \(result.denseByteCount) bytes in dense bf16, \(fixed(bits, 2)) bits per weight")
   }
 }
 
@@ -115,7 +116,7 @@ private struct ProgressClock {
   func text(_ progress: ModelCompression.Progress) -> String {
     let done = progress.fraction - progress.reused
     let elapsed = seconds(clock.now - start)
-    let left = done > 0.01 ? ", \(decimal(elapsed / done * (1 - progress.fraction), 0)) s left" : ""
-    return "\(decimal(100 * progress.fraction, 0))%: \(progress.what)\(left)"
+    let left = done > 0.01 ? ", \(fixed(elapsed / done * (1 - progress.fraction), 0)) s left" : ""
+    return "\(fixed(100 * progress.fraction, 0))%: \(progress.what)\(left)"
   }
 }

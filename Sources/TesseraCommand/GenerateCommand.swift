@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import ProgramSupport
 internal import Tessera
 internal import TesseraLayers
 internal import TesseraModels
@@ -136,7 +137,7 @@ private struct Session: ~Copyable {
       Double(result.timeToFirstToken.components.seconds)
       + Double(result.timeToFirstToken.components.attoseconds) * 1e-18
     Terminal.note(
-      "\(result.promptCount) tokens read in \(decimal(first * 1e3, 0)) ms, \(result.tokens.count) written, "
-        + "\(decimal(result.tokensPerSecond, 1)) tokens/s, \(result.end.rawValue)")
+      "\(result.promptCount) tokens read in \(fixed(first * 1e3, 0)) ms, \(result.tokens.count) written, "
+        + "\(fixed(result.tokensPerSecond, 1)) tokens/s, \(result.end.rawValue)")
   }
 }

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import ProgramSupport
 internal import Tessera
 internal import TesseraModels
 
@@ -99,7 +100,7 @@ extension InspectCommand {
   /// Of weights without their zeros.
   private func density(_ tensor: PackedTensor) -> String {
     guard !tensor.format.storesEveryElement, tensor.format.weightFormat?.code4 == nil else { return "" }
-    return "density \(decimal(Double(tensor.nonZeroCount) / Double(tensor.rows * tensor.columns), 3))  "
+    return "density \(fixed(Double(tensor.nonZeroCount) / Double(tensor.rows * tensor.columns), 3))  "
   }
 
   /// Layers with the same cache in one line.

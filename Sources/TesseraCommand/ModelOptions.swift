@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import ProgramSupport
 internal import Tessera
 internal import TesseraCompression
 internal import TesseraLayers

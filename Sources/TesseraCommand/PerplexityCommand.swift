@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import ProgramSupport
 internal import Tessera
 internal import TesseraModels
 
@@ -51,7 +52,7 @@ struct PerplexityCommand: ParsableCommand {
         let done = soFar.windows.count
         let seconds = seconds(clock.now - start) / Double(done) * Double(left)
         Terminal.progress(
-          "window \(done) of \(done + left): perplexity \(decimal(soFar.value, 4)), \(decimal(seconds, 0)) s left")
+          "window \(done) of \(done + left): perplexity \(fixed(soFar.value, 4)), \(fixed(seconds, 0)) s left")
       }
     } catch {
       throw .failed("\(error)")
@@ -76,8 +77,8 @@ struct PerplexityCommand: ParsableCommand {
       windowLikelihoods: result.windows, bytesPerToken: model.byteCountPerToken, seconds: seconds)
     if json { return Terminal.line(try report.text()) }
     Terminal.line(
-      "perplexity \(decimal(report.perplexity, 4)), mean negative log likelihood \(decimal(report.negativeLogLikelihood, 6)), "
-        + "\(report.windows) windows of \(report.window), \(decimal(seconds, 1)) s")
+      "perplexity \(fixed(report.perplexity, 4)), mean negative log likelihood \(fixed(report.negativeLogLikelihood, 6)), "
+        + "\(report.windows) windows of \(report.window), \(fixed(seconds, 1)) s")
   }
 }
 

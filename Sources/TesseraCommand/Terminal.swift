@@ -1,3 +1,5 @@
+internal import ProgramSupport
+
 #if canImport(FoundationEssentials)
   internal import FoundationEssentials
 #else
@@ -41,14 +43,6 @@ enum Terminal {
 
   /// Writes all of it; ends the program where nobody reads any more.
   private static func put(_ text: String, on descriptor: Int32) {
-    var rest = Array(text.utf8)[...]
-    while !rest.isEmpty {
-      let written = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-      if written < 0 {
-        if errno == EINTR { continue }
-        exit(descriptor == STDOUT_FILENO ? 2 : 0)
-      }
-      rest = rest.dropFirst(written)
-    }
+    if !StandardStream.put(text, on: descriptor) { exit(descriptor == STDOUT_FILENO ? 2 : 0) }
   }
 }

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import ProgramSupport
 
 @main
 struct TesseraCommand: ParsableCommand {

@@ -1,3 +1,4 @@
+import ProgramSupport
 import Tessera
 import TesseraCalibration
 import TesseraModels
@@ -99,7 +100,7 @@ import Testing
     var other = Report(model: "m", calibration: "c", text: "t", windowLength: 16, calibrationWindows: 2)
     other.resume(from: read)
     #expect(other.rows.isEmpty)
-    #expect(throws: QualityError.self) { try Report(path: "\(folder)/none.json") }
+    #expect(throws: ProgramError.self) { try Report(path: "\(folder)/none.json") }
   }
 
   @Test func differencesHaveTheirStandardError() {

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import ProgramSupport
 internal import Testing
 
 @testable internal import TesseraCommand
@@ -45,9 +46,9 @@ internal import Testing
   }
 
   @Test func numbersHaveFixedDigits() {
-    #expect(decimal(29.00874, 4) == "29.0087")
-    #expect(decimal(-0.04, 1) == "0.0")
-    #expect(decimal(7, 0) == "7")
-    #expect(decimal(.nan, 2) == "-")
+    #expect(fixed(29.00874, 4) == "29.0087")
+    #expect(fixed(-0.04, 1) == "0.0")
+    #expect(fixed(7, 0) == "7")
+    #expect(fixed(.nan, 2) == "-")
   }
 }

@@ -1,15 +1,4 @@
-/// `1228.4`: a fixed number of digits after the point, `-` for nil, NaN and infinity.
-func fixed(_ value: Double?, _ digits: Int) -> String {
-  guard let value, value.isFinite, abs(value) < 1e15 else { return "-" }
-  var scale = 1.0
-  for _ in 0..<digits { scale *= 10 }
-  let scaled = Int((abs(value) * scale).rounded())
-  let whole = scaled / Int(scale)
-  let sign = value < 0 && scaled != 0 ? "-" : ""
-  guard digits > 0 else { return "\(sign)\(whole)" }
-  let fraction = "\(scaled % Int(scale))"
-  return "\(sign)\(whole)." + String(repeating: "0", count: digits - fraction.count) + fraction
-}
+internal import ProgramSupport
 
 /// `1.2e-08`: two digits, for errors.
 func scientific(_ value: Double?) -> String {

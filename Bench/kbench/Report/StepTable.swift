@@ -1,3 +1,5 @@
+internal import ProgramSupport
+
 /// What each step of a model takes, a column for each format.
 enum StepTable {
   static func text(_ rows: [ResultRow]) -> String {

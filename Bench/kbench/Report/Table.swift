@@ -1,3 +1,4 @@
+internal import ProgramSupport
 internal import Tessera
 
 /// The results as aligned columns of at most 120 characters, printed row by row while a run goes on.

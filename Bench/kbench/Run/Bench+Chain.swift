@@ -1,3 +1,4 @@
+internal import ProgramSupport
 internal import Tessera
 
 /// All linear layers of a model one after the other, each with its own weights: what a token costs before attention.

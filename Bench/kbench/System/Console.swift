@@ -1,3 +1,4 @@
+internal import ProgramSupport
 internal import Tessera
 
 #if canImport(FoundationEssentials)
@@ -48,7 +49,7 @@ struct Console {
   func line(_ text: String) {
     guard printsTables else { return }
     clearProgress()
-    guard !OutputText.put(text + "\n", on: STDOUT_FILENO) else { return }
+    guard !StandardStream.put(text + "\n", on: STDOUT_FILENO) else { return }
     // Tables that nobody gets: what would be measured from here on is lost.
     warn("standard output cannot be written: \(String(cString: strerror(errno)))")
     exit(2)
@@ -58,16 +59,16 @@ struct Console {
 
   func warn(_ text: String) {
     clearProgress()
-    OutputText.put("kbench: \(text)\n", on: STDERR_FILENO)
+    StandardStream.put("kbench: \(text)\n", on: STDERR_FILENO)
   }
 
   /// Shows `text` in the last line of a terminal until something else is printed.
   func progress(_ text: String) {
-    if showsProgress { OutputText.put("\r\u{1B}[K\(text)", on: STDERR_FILENO) }
+    if showsProgress { StandardStream.put("\r\u{1B}[K\(text)", on: STDERR_FILENO) }
   }
 
   func clearProgress() {
-    if showsProgress { OutputText.put("\r\u{1B}[K", on: STDERR_FILENO) }
+    if showsProgress { StandardStream.put("\r\u{1B}[K", on: STDERR_FILENO) }
   }
 }
 
@@ -95,22 +96,9 @@ enum OutputText {
   private static func append(_ text: String, to path: String) throws(BenchError) {
     let descriptor = path == "-" ? STDOUT_FILENO : open(path, O_WRONLY | O_CLOEXEC)
     defer { if descriptor > STDERR_FILENO { close(descriptor) } }
-    guard descriptor >= 0, put(text, on: descriptor) else {
+    guard descriptor >= 0, StandardStream.put(text, on: descriptor) else {
       let name = path == "-" ? "standard output" : path
       throw BenchError.failed("\(name) cannot be written: \(String(cString: strerror(errno)))")
     }
-  }
-
-  /// Whether all of it could be written.
-  @discardableResult
-  static func put(_ text: String, on descriptor: Int32) -> Bool {
-    var bytes = Array(text.utf8)[...]
-    while !bytes.isEmpty {
-      let written = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-      if written < 0, errno == EINTR { continue }
-      guard written > 0 else { return false }
-      bytes = bytes.dropFirst(written)
-    }
-    return true
   }
 }
