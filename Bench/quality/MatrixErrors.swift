@@ -20,12 +20,14 @@ final class ErrorCollector {
     count > 0 ? MatrixErrors(weights: sums.weights / count, outputs: sums.outputs / count) : nil
   }
 
-  func add(_ elements: [Float], _ matrix: LlamaMatrix, _ moments: SecondMoments) throws(CompressionError) {
+  func add(
+    _ elements: [Float], _ matrix: LlamaMatrix, _ moments: SecondMoments, on pool: ThreadPool
+  ) throws(CompressionError) {
     let weights = matrix.weights.map { Float($0) }
     let difference = zip(elements, weights).map { $0 - $1 }
     func squares(_ values: [Float]) -> Double { values.reduce(0) { $0 + Double($1) * Double($1) } }
     sums.weights += squares(difference) / squares(weights)
-    sums.outputs += try moments.weightedError(difference.span) / moments.weightedError(weights.span)
+    sums.outputs += try moments.weightedError(difference.span, on: pool) / moments.weightedError(weights.span, on: pool)
     count += 1
   }
 }

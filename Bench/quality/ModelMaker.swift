@@ -93,7 +93,7 @@ extension ModelMaker {
     let matrix = try matrix(place)
     let moments = calibration.moments(ofInputsTo: projection, layer: layer)
     let packed = try form.format.code4 != nil ? quantized(matrix, form, moments) : sparse(matrix, form, moments)
-    try attempt { () throws(CompressionError) in try errors?.add(packed.elements(), matrix, moments) }
+    try attempt { () throws(CompressionError) in try errors?.add(packed.elements(), matrix, moments, on: executor.pool) }
     return packed
   }
 

@@ -6,7 +6,7 @@
 // The product of two floats is exact in double, so a contracted multiply-add changes no bit, nor does the width of a vector.
 #include <cc_quantize.h>
 
-enum { PANEL = CC_MOMENT_PANEL, ROWS = 4 };
+enum { PANEL = CC_MOMENT_PANEL, ROWS = 4, LANES = 16 };
 
 #if defined(__x86_64__) && defined(__GLIBC__)
 #define CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
@@ -37,4 +37,25 @@ CLONES void cc_add_moments(const double *panels, size_t tokens, size_t inputs, s
                       inputs, sums + row * inputs + column);
         }
     }
+}
+
+// The lower triangle alone is read: what lies above counts twice.
+CLONES double cc_weighted_squares(const double *moments, const double *rows, size_t inputs) {
+    double total = 0;
+    for (size_t i = 0; i < inputs; i++) {
+        const double *h = moments + i * inputs;
+        double lanes[CC_WEIGHTED_ROWS][LANES] = {{0}};
+        size_t j = 0;
+        for (; j + LANES <= i; j += LANES)
+            for (size_t r = 0; r < CC_WEIGHTED_ROWS; r++)
+                for (size_t v = 0; v < LANES; v++) lanes[r][v] += h[j + v] * rows[r * inputs + j + v];
+        for (size_t r = 0; r < CC_WEIGHTED_ROWS; r++) {
+            const double *row = rows + r * inputs;
+            double sum = 0;
+            for (size_t v = 0; v < LANES; v++) sum += lanes[r][v];
+            for (size_t k = j; k < i; k++) sum += h[k] * row[k];
+            total += row[i] * (2 * sum + h[i] * row[i]);
+        }
+    }
+    return total;
 }

@@ -4,8 +4,8 @@
 
 // A = L L^T of a symmetric n x n matrix, in place; uplo 'L' reads and writes the lower triangle. With 'U', A = U^T U.
 void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *info);
-// The inverse of A from its factor, in place.
-void dpotri_(const char *uplo, const int *n, double *a, const int *lda, int *info);
+// The inverse of a triangular matrix, in place; diag 'N': its diagonal is not all ones.
+void dtrtri_(const char *uplo, const char *diag, const int *n, double *a, const int *lda, int *info);
 // The eigenvalues of a symmetric matrix in ascending order; with jobz 'N' no vectors. Destroys A.
 void dsyevd_(const char *jobz, const char *uplo, const int *n, double *a, const int *lda, double *w, double *work,
              const int *lwork, int *iwork, const int *liwork, int *info);

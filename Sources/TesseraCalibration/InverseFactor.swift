@@ -35,19 +35,25 @@ struct InverseFactor {
     let mean = diagonal.reduce(0, +) / Double(n)
     let added = mean > 0 ? damping * mean : 1
 
-    // What is row-major here is column-major for LAPACK: its lower triangle is our upper one.
+    // With A = H + damping backwards and A = M M^T, H + damping is R R^T for the upper R that M is backwards, and U = R^-1 is
+    // M^-1 backwards. What is row-major here is column-major for LAPACK: our lower triangle is its upper one.
     var matrix = [Double](repeating: 0, count: n * n)
     for row in 0..<n {
-      for column in row..<n {
-        let (low, high) = (min(order[row], order[column]), max(order[row], order[column]))
+      for column in 0...row {
+        let (low, high) = (min(order[n - 1 - row], order[n - 1 - column]), max(order[n - 1 - row], order[n - 1 - column]))
         matrix[row * n + column] = source[high * n + low]
       }
       matrix[row * n + row] += added
     }
-    for step in [Step.factor, .invert, .factor] {
-      if let column = step.apply(&matrix, n) { throw .notPositiveDefinite(column: order[column]) }
+    for step in [Step.factor, .invert] {
+      if let column = step.apply(&matrix, n) { throw .notPositiveDefinite(column: order[n - 1 - column]) }
     }
-    elements = matrix.map { Float($0) }
+    elements = [Float](unsafeUninitializedCapacity: n * n) { elements, count in
+      for index in 0..<n * n {
+        elements.initializeElement(at: index, to: index % n < index / n ? 0 : Float(matrix[n * n - 1 - index]))
+      }
+      count = n * n
+    }
     self.order = order.map { UInt32($0) }
     var places = [UInt32](repeating: 0, count: n)
     for (place, input) in order.enumerated() { places[input] = UInt32(place) }
@@ -59,13 +65,14 @@ struct InverseFactor {
 
     /// Returns the position of a pivot that is not positive, or nil.
     func apply(_ matrix: inout [Double], _ n: Int) -> Int? {
-      var uplo = CChar(UInt8(ascii: "L"))
+      var uplo = CChar(UInt8(ascii: "U"))
+      var diagonal = CChar(UInt8(ascii: "N"))
       var size = Int32(n)
       var stride = Int32(n)
       var info: Int32 = 0
       switch self {
       case .factor: dpotrf_(&uplo, &size, &matrix, &stride, &info)
-      case .invert: dpotri_(&uplo, &size, &matrix, &stride, &info)
+      case .invert: dtrtri_(&uplo, &diagonal, &size, &matrix, &stride, &info)
       }
       return info == 0 ? nil : max(0, Int(info) - 1)
     }

@@ -1,8 +1,3 @@
-#if canImport(Accelerate)
-  internal import Accelerate
-#else
-  internal import CLAPACK
-#endif
 internal import CCompression
 public import Tessera
 public import TesseraCompression
@@ -86,23 +81,32 @@ public struct SecondMoments: Sendable {
 
   /// Sum over outputs of d^T H d for the rows d of `difference`: the squared error of a layer's outputs on the calibration
   /// tokens.
-  public func weightedError(_ difference: Span<Float>) throws(CompressionError) -> Double {
+  public func weightedError(_ difference: Span<Float>, on pool: ThreadPool? = nil) throws(CompressionError) -> Double {
     guard difference.count % inputs == 0 else {
       throw .sizeMismatch(what: "differences", expected: inputs, got: difference.count)
     }
-    var total = 0.0
-    var product = [Double](repeating: 0, count: SecondMoments.rowsOfProduct * inputs)
-    for begin in stride(from: 0, to: difference.count / inputs, by: SecondMoments.rowsOfProduct) {
-      let rows = min(SecondMoments.rowsOfProduct, difference.count / inputs - begin)
-      let block = (begin * inputs..<(begin + rows) * inputs).map { Double(difference[$0]) }
-      // Rows are columns to BLAS, and H is symmetric.
-      cblas_dgemm(
-        CblasColMajor, CblasNoTrans, CblasNoTrans, Int32(inputs), Int32(rows), Int32(inputs), 1, elements, Int32(inputs), block,
-        Int32(inputs), 0, &product, Int32(inputs))
-      for index in block.indices { total += block[index] * product[index] }
+    let (rows, tile) = (difference.count / inputs, Int(CC_WEIGHTED_ROWS))
+    let (tiles, threads) = ((rows + tile - 1) / tile, pool?.threadCount ?? 1)
+    var sums = [Double](repeating: 0, count: tiles)
+    var blocks = [Double](repeating: 0, count: threads * tile * inputs)
+    sums.withUnsafeMutableBufferPointer { sums in
+      blocks.withUnsafeMutableBufferPointer { blocks in
+        difference.withUnsafeBufferPointer { difference in
+          elements.withUnsafeBufferPointer { elements in
+            guard let sums = sums.baseAddress, let blocks = blocks.baseAddress, let elements = elements.baseAddress
+            else { return }
+            ThreadPool.run(parts: tiles, on: pool) { part, worker in
+              let block = blocks + worker * tile * inputs
+              for index in 0..<tile * inputs {
+                let place = part * tile * inputs + index
+                block[index] = place < difference.count ? Double(difference[place]) : 0
+              }
+              sums[part] = cc_weighted_squares(elements, block, inputs)
+            }
+          }
+        }
+      }
     }
-    return total
+    return sums.reduce(0, +)
   }
-
-  private static let rowsOfProduct = 64
 }

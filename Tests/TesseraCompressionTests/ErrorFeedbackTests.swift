@@ -134,6 +134,26 @@ import Testing
     }
   }
 
+  /// d^T H d, of shapes that fill no block, on any number of threads.
+  @Test func errorsAreWeightedByTheMoments() throws {
+    for (rows, inputs) in [(1, 1), (3, 15), (4, 16), (9, 41)] {
+      let moments = try moments(inputs: inputs, tokens: 50, seed: 28)
+      let difference = randomFloats(rows * inputs, seed: 29)
+      var expected = 0.0
+      for row in 0..<rows {
+        for i in 0..<inputs {
+          for j in 0..<inputs {
+            let product = Double(difference[row * inputs + i]) * Double(difference[row * inputs + j])
+            expected += product * moments.elements[i * inputs + j]
+          }
+        }
+      }
+      let error = try moments.weightedError(difference.span)
+      #expect(abs(error - expected) < 1e-10 * expected, "\(rows) x \(inputs)")
+      for pool in try pools() { #expect(try moments.weightedError(difference.span, on: pool) == error) }
+    }
+  }
+
   // MARK: Dropped weights
 
   /// What was dropped stays 0, and what is kept makes up for it, rounded to 4 bits or not.
@@ -221,7 +241,7 @@ import Testing
     #expect(try error(SecondMoments(inputs: 3)) == .sizeMismatch(what: "second moments", expected: 4, got: 9))
     #expect(try error(SecondMoments(inputs: 2), damping: 0) == .invalidOption(name: "the damping", value: 0))
     #expect(try error(SecondMoments(inputs: 2), sparsity: 2) == .packing(.invalidSparsity(2)))
-    #expect(try error(SecondMoments(inputs: 2, elements: [1, 3, 3, 1])) == .notPositiveDefinite(column: 1))
+    #expect(try error(SecondMoments(inputs: 2, elements: [1, 3, 3, 1])) == .notPositiveDefinite(column: 0))
   }
 
   @Test func nothingMeasuredIsRoundingToTheNearest() throws {
@@ -245,7 +265,7 @@ import Testing
   }
 
   @Test func refusesWhatIsNotPositiveDefinite() throws {
-    #expect(try error(SecondMoments(inputs: 2, elements: [1, 3, 3, 1])) == .notPositiveDefinite(column: 1))
+    #expect(try error(SecondMoments(inputs: 2, elements: [1, 3, 3, 1])) == .notPositiveDefinite(column: 0))
   }
 
   @Test(arguments: [0, -1, Double.infinity])

@@ -117,4 +117,10 @@ enum { CC_MOMENT_PANEL = 8 };
 // the tokens.
 void cc_add_moments(const double *panels, size_t tokens, size_t inputs, size_t panel, double *sums);
 
+enum { CC_WEIGHTED_ROWS = 4 };
+
+// The sum of d^T H d over CC_WEIGHTED_ROWS rows d of `inputs` numbers. Of H, inputs x inputs and symmetric, the part on and below
+// the diagonal is read.
+double cc_weighted_squares(const double *moments, const double *rows, size_t inputs);
+
 #pragma clang assume_nonnull end

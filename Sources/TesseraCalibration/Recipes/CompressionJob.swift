@@ -22,7 +22,7 @@ struct CompressionJob {
   private var fingerprint: String
 
   /// Changes when the same input would give other bytes.
-  private static let version = 1
+  private static let version = 2
 
   init(
     _ plan: CompressionPlan, _ checkpoint: LlamaCheckpoint, _ calibration: ArraySlice<Int>, _ parts: FinishedParts,
@@ -136,7 +136,7 @@ struct CompressionJob {
         named: isShared ? PackedModelNames.embedding : PackedModelNames.weight(.head), progress: nil)
     }
     head = try compressing(name) { () throws(CompressionError) in
-      try CompressionReport.Matrix(matrix, named: name, of: weights, moments: moments)
+      try CompressionReport.Matrix(matrix, named: name, of: weights, moments: moments, on: executor.pool)
     }
     let last = try modelling { () throws(ModelError) in try norm.packedTensor(named: PackedModelNames.outputNorm) }
     tensors = [isShared ? matrix.tensor : try embedding()] + tensors + [last] + (isShared ? [] : [matrix.tensor])

@@ -49,18 +49,18 @@ public struct CompressionReport: Sendable, Equatable {
 
 extension CompressionReport.Matrix {
   init(
-    _ matrix: PackedMatrix, named name: String, of weights: [Float], moments: SecondMoments?
+    _ matrix: PackedMatrix, named name: String, of weights: [Float], moments: SecondMoments?, on pool: ThreadPool
   ) throws(CompressionError) {
     let tensor = matrix.tensor
     try self.init(
       name: name, format: tensor.format.rawValue, byteCount: tensor.byteCount, density: matrix.density, ranks: [],
-      outputs: tensor.rows, weights: weights, elements: matrix.elements, moments: moments)
+      outputs: tensor.rows, weights: weights, elements: matrix.elements, moments: moments, on: pool)
   }
 
   /// - Parameter elements: what the compressed matrix stands for.
   init(
     name: String, format: String, byteCount: Int, density: Double, ranks: [Int], outputs: Int, weights: [Float],
-    elements: [Float], moments: SecondMoments?
+    elements: [Float], moments: SecondMoments?, on pool: ThreadPool
   ) throws(CompressionError) {
     var (error, whole) = (0.0, 0.0)
     var difference = [Float](repeating: 0, count: weights.count)
@@ -71,8 +71,8 @@ extension CompressionReport.Matrix {
     }
     weightError = error == 0 ? 0 : error / whole
     outputError = try moments.map { moments throws(CompressionError) in
-      let error = try moments.weightedError(difference.span)
-      return error == 0 ? 0 : error / (try moments.weightedError(weights.span))
+      let error = try moments.weightedError(difference.span, on: pool)
+      return error == 0 ? 0 : error / (try moments.weightedError(weights.span, on: pool))
     }
     self.name = name
     self.format = format

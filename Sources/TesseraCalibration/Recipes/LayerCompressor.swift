@@ -130,7 +130,7 @@ struct LayerCompressor {
     }
     result.tensors.append(matrix.tensor)
     result.matrices.append(
-      try CompressionReport.Matrix(matrix, named: PackedModelNames.stem(place), of: weights, moments: moments))
+      try CompressionReport.Matrix(matrix, named: PackedModelNames.stem(place), of: weights, moments: moments, on: executor.pool))
   }
 
   /// The part of the layer's work that is done when a matrix' turn comes: calibration is a quarter, the matrices are 0.55 of it.
@@ -195,7 +195,7 @@ struct LayerCompressor {
         name: PackedModelNames.stem(place), format: matrix.tensor.format.rawValue,
         byteCount: tensors.reduce(0) { $0 + $1.byteCount },
         density: matrix.density, ranks: plan.ranks, outputs: plan.heads.outputs, weights: weights, elements: elements,
-        moments: moments.attention))
+        moments: moments.attention, on: executor.pool))
     guard lowRank.isFused else { return nil }
     let output = source.weights[.output] ?? []
     return try factors.fused(
