@@ -29,8 +29,8 @@ FORMS = [
 
 # What recipes calibrate on: prose that perplexity is not measured on, so many characters of each.
 CALIBRATION = [
-    (f"{LICENCES}/GFDL-1.3", 8000), (f"{LICENCES}/MPL-2.0", 8000), (f"{LICENCES}/Apache-2.0", 6000),
-    (f"{ROOT}/Docs/Architecture.md", 8000), (f"{ROOT}/README.md", 4000),
+    (f"{LICENCES}/GFDL-1.3", 4000), (f"{LICENCES}/MPL-2.0", 4000), (f"{LICENCES}/Apache-2.0", 3000),
+    (f"{ROOT}/Docs/Architecture.md", 4000), (f"{ROOT}/README.md", 2000),
 ]
 
 

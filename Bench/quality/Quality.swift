@@ -105,7 +105,14 @@ struct Quality: ParsableCommand {
       (report[form.name]?.windows.count ?? 0) < wanted
         && (only == nil || form.family == .dense || form.name.contains(only ?? ""))
     }
-    guard !forms.isEmpty else { return report }
+    // Rows of a report from before errors were kept.
+    let bare = Form.all.filter { form in
+      guard form.weights.format != .bf16, !forms.contains(where: { $0.name == form.name }), let row = report[form.name] else {
+        return false
+      }
+      return row.errors == nil && (only == nil || form.name.contains(only ?? ""))
+    }
+    guard !forms.isEmpty || !bare.isEmpty else { return report }
 
     let executor = try attempt { () throws(TesseraError) in try Executor(threads: threads == 0 ? nil : threads) }
     let checkpoint = try attempt { () throws(ModelError) in try LlamaCheckpoint(path: model) }
@@ -114,6 +121,12 @@ struct Quality: ParsableCommand {
       executor: executor)
     for form in forms {
       report.add(try measure(form, maker, ids))
+      if let json { try report.write(to: json) }
+    }
+    for form in bare {
+      guard var row = report[form.name] else { continue }
+      row.errors = try maker.make(form).errors
+      report.add(row)
       if let json { try report.write(to: json) }
     }
     return report
