@@ -119,14 +119,14 @@ struct Quality: ParsableCommand {
     let maker = ModelMaker(
       checkpoint: checkpoint, calibration: try calibrate(checkpoint, calibrationPath, tokenizer, on: executor),
       executor: executor)
-    for form in forms {
-      report.add(try measure(form, maker, ids))
-      if let json { try report.write(to: json) }
-    }
     for form in bare {
       guard var row = report[form.name] else { continue }
       row.errors = try maker.make(form).errors
       report.add(row)
+      if let json { try report.write(to: json) }
+    }
+    for form in forms {
+      report.add(try measure(form, maker, ids))
       if let json { try report.write(to: json) }
     }
     return report
