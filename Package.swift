@@ -114,7 +114,8 @@ let package = Package(
       dependencies: ["Tessera", "TesseraLayers", "TesseraModels", "TesseraCompression", "TesseraCalibration"],
       path: "Examples/Documentation", swiftSettings: swiftFlags),
     .testTarget(
-      name: "TesseraTests", dependencies: ["Tessera", "CKernels", "KernelChecks", "EmulatedKernels", "ReadmeExample"],
+      name: "TesseraTests",
+      dependencies: ["Tessera", "CKernels", "KernelChecks", "CKernelChecks", "EmulatedKernels", "ReadmeExample"],
       swiftSettings: swiftFlags),
     .testTarget(
       name: "KBenchTests",

@@ -1,3 +1,4 @@
+internal import CKernelChecks
 internal import CKernels
 internal import KernelChecks
 internal import Testing
@@ -92,9 +93,16 @@ internal import Testing
         forEachFloat(call, begin, end) { value, _, _ in value = value.isNaN ? 0 : value }
       },
     ]
+
+    /// Where there are tiles.
+    static let usesTiles = BrokenKernel("leaves_its_tiles_scalar", "not released") { call, w, begin, end, _ in
+      runScalar(call, w, begin, end)
+      ck_check_use_tiles()
+    }
+    static let hasTiles = Machine.current.instructionSets.contains(.amxtile)
   }
 
-  @Test(arguments: BrokenKernel.all)
+  @Test(arguments: BrokenKernel.all + (BrokenKernel.hasTiles ? [.usesTiles] : []))
   func aBrokenKernelDoesNotPass(kernel: BrokenKernel) throws {
     var reasons: [KernelCheckReport.Failure] = []
     for seed in UInt64(1)...8 {

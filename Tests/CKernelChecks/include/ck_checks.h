@@ -19,8 +19,8 @@ void ck_check_dot_f64(const double *x, const float *w, size_t m, size_t n, size_
 // The same sums of int8, exact.
 void ck_check_dot_int8(const int8_t *x, const int8_t *w, size_t m, size_t n, size_t k, int64_t *sum);
 
-// Calls a kernel. Returns NULL, or what it did wrong: the signal that it raised (*address then says where), or a changed
-// floating-point control register.
+// Calls a kernel. Returns NULL, or what it did wrong: the signal that it raised (*address then says where), a changed
+// floating-point control register, or, where the processor tells, tiles left in use.
 const char *_Nullable ck_check_run_dense(const ck_dense_gemm_variant *variant, const ck_gemm_call *call,
                                          const ck_dense_weights *w, size_t panel_begin, size_t panel_end, void *_Nullable scratch,
                                          uintptr_t *address);
@@ -42,6 +42,9 @@ const char *_Nullable ck_check_run_attention_values(const ck_attention_values_va
                                                     void *_Nullable scratch, uintptr_t *address);
 const char *_Nullable ck_check_run_attention_softmax(const ck_attention_softmax_variant *variant,
                                                      const ck_attention_softmax_call *call, uintptr_t *address);
+
+// Loads a tile and leaves it: what the checks have to notice. Needs AMX and its permission.
+void ck_check_use_tiles(void);
 
 #ifdef __cplusplus
 }
