@@ -375,7 +375,7 @@ int main(int argc, char **argv) {
     float *table = allocate(ck_latent_table_bytes(DIM)), *origin = allocate(ck_latent_origin_bytes(DIM));
     ck_latent_make_table(frequencies, DIM, DIM, table);
     ck_latent_make_origin(frequencies, DIM, DIM, 4096, origin);
-    j.angles = (ck_latent_angles){table, origin};
+    j.angles = (ck_latent_angles){table, origin, NULL};
 
     char brand[49];
     ck_cpu_brand(brand);

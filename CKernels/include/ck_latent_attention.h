@@ -64,10 +64,14 @@ void ck_latent_unpack(const ck_latent_group *group, uint16_t *w, size_t stride);
 // Angles. A token's position is first + 32 block + t, and R(first + 32 block + t) = R(first) R(32 block) R(t): queries turn back
 // by R(first) once a chunk and by R(32 block) once a block, so keys turn by R(t) alone, whose cosines and sines stay in the
 // L1 cache. All are rounded from double to fp32.
+//
+// Tokens that were gathered from anywhere have nothing in common that queries could turn back by: keys turn by the whole of
+// their position then, all pairs of them, and origin is that of position 0, which turns nothing.
 #define CK_LATENT_TOKENS 32u
 typedef struct {
-    const float *table;   // ck_latent_table_bytes: for any chunk, any layer
-    const float *origin;  // ck_latent_origin_bytes: of the position of the chunk's first token
+    const float *table;               // ck_latent_table_bytes: for any chunk, any layer
+    const float *origin;              // ck_latent_origin_bytes: of the position of the chunk's first token
+    const float *_Nullable gathered;  // ck_latent_gathered_bytes: of each token's position; NULL: positions follow each other
 } ck_latent_angles;
 
 size_t ck_latent_table_bytes(size_t dim);
@@ -76,6 +80,13 @@ size_t ck_latent_origin_bytes(size_t dim);
 // polynomials of pairs that turn little.
 void ck_latent_make_table(const double *frequencies, size_t rotated, size_t dim, float *table);
 void ck_latent_make_origin(const double *frequencies, size_t rotated, size_t dim, size_t position, float *origin);
+
+// Bytes of the angles of a chunk's gathered tokens.
+size_t ck_latent_gathered_bytes(size_t dim);
+// Puts the angles of 1...CK_ATTENTION_CHUNK positions together, in fp32, from their three parts. origins: those of positions
+// 0, CK_ATTENTION_CHUNK, 2 CK_ATTENTION_CHUNK, ..., one after the other, up to the chunk of the largest position.
+void ck_latent_gather_angles(const float *table, const float *origins, size_t dim, const uint32_t *positions, size_t tokens,
+                             float *gathered);
 
 // The chunk's latents are parts of type `type`, latents.dim = group.rank; unlike those of other types they are read in whole
 // blocks of CK_LATENT_TOKENS, of which later tokens change nothing. queries.rows is a multiple of group.heads: row

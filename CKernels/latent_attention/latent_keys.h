@@ -185,7 +185,7 @@ CK_INLINE void latent_keys_run(const ck_latent_group *group, const ck_latent_ang
                     latent_dots_end(&waiting);
                     waiting = (latent_dots){
                         .rebuilt = room.rebuilt[turn],
-                        .angles = ck_latent_token_angles(angles, strip),
+                        .angles = ck_latent_token_angles(angles, group->dim, token / CK_LATENT_TOKENS, strip),
                         .q = q + strip * rows * 2 * LATENT_PAIRS,
                         .sums = room.sums,
                         .rows = rows,

@@ -347,7 +347,7 @@ static void latent_head_quick(latent_work *w, size_t part, size_t block, size_t 
             .piece = latent_quick_piece,
             .pieces = LATENT_PAIRS / LATENT_PIECE_PAIRS * ((w->rows + LATENT_PIECE_ROWS - 1) / LATENT_PIECE_ROWS),
             .product = room->quick[w->turn],
-            .factors = ck_latent_token_angles(w->angles, strip),
+            .factors = ck_latent_token_angles(w->angles, w->group->dim, part * LATENT_BLOCKS + block, strip),
             .q = turned + i * w->rows * LATENT_ROW_FLOATS,
             .rows = w->rows,
             .sums = room->sums + slot,
@@ -389,7 +389,7 @@ static void latent_keys_run(const ck_latent_group *group, const ck_latent_angles
     latent_room *room = &w.room;
     latent_lay_out(group, queries->rows, scratch, room);
     latent_term_room *terms = &room->terms;
-    terms->terms = ck_latent_terms(angles->table, group->dim);
+    terms->terms = ck_latent_terms(angles, group->dim);
     terms->strips = strips, terms->steps = steps, terms->slow = strips - terms->terms.quick;
     terms->rows = w.rows, terms->tiles = latent_term_tiles(&terms->terms, w.rows);
     const size_t most_tiles = latent_term_tiles_at_most(w.rows);

@@ -32,8 +32,10 @@ static void turn(double *low, double *high, double cosine, double sine) {
 static void turn_to(const ck_latent_group *group, const ck_latent_angles *angles, size_t token, size_t pair, double *low,
                     double *high) {
     const size_t pairs = ck_latent_strips(group->dim) * LATENT_PAIRS;
-    const float *within = ck_latent_token_angles(angles, 0) + pair * 2 * CK_LATENT_TOKENS + token % CK_LATENT_TOKENS;
-    const float *block = ck_latent_block_angles(angles, group->dim, token / CK_LATENT_TOKENS) + pair;
+    const size_t index = token / CK_LATENT_TOKENS;
+    const float *strip = ck_latent_token_angles(angles, group->dim, index, pair / LATENT_PAIRS);
+    const float *within = strip + pair % LATENT_PAIRS * 2 * CK_LATENT_TOKENS + token % CK_LATENT_TOKENS;
+    const float *block = ck_latent_block_angles(angles, group->dim, index) + pair;
     turn(low, high, (double)within[0], (double)within[CK_LATENT_TOKENS]);
     turn(low, high, (double)block[0], (double)block[pairs]);
     turn(low, high, (double)angles->origin[pair], (double)angles->origin[pairs + pair]);

@@ -34,14 +34,17 @@ static inline const float *ck_latent_bias(const ck_latent_group *group, size_t h
 }
 
 // The table: for each pair 32 cosines and 32 sines of R(t); then for each block of a chunk the cosines and the sines of all
-// pairs.
-static inline const float *ck_latent_token_angles(const ck_latent_angles *angles, size_t strip) {
-    return angles->table + strip * LATENT_PAIRS * 2 * CK_LATENT_TOKENS;
+// pairs; then the same for each t. Gathered tokens: [block of 32 tokens][pair][cosine, sine][32 tokens].
+static inline const float *ck_latent_token_angles(const ck_latent_angles *angles, size_t dim, size_t block, size_t strip) {
+    const size_t strip_floats = LATENT_PAIRS * 2 * CK_LATENT_TOKENS;
+    return angles->gathered ? angles->gathered + (block * ck_latent_strips(dim) + strip) * strip_floats
+                            : angles->table + strip * strip_floats;
 }
 
+// Of a block within its chunk: those of block 0, which turn nothing, where tokens were gathered.
 static inline const float *ck_latent_block_angles(const ck_latent_angles *angles, size_t dim, size_t block) {
     const size_t pairs = ck_latent_strips(dim) * LATENT_PAIRS;
-    return angles->table + pairs * 2 * (CK_LATENT_TOKENS + block);
+    return angles->table + pairs * 2 * (CK_LATENT_TOKENS + (angles->gathered ? 0 : block));
 }
 
 // Slow strips: over a chunk their pairs turn so little that cosines and sines are polynomials of the token,
@@ -60,14 +63,18 @@ typedef struct {
     const float *basis, *coefficients;
 } latent_terms;
 
+enum { LATENT_CHUNK_BLOCKS = CK_ATTENTION_CHUNK / CK_LATENT_TOKENS };
+
 static inline size_t ck_latent_angle_floats(size_t dim) {
-    const size_t blocks = CK_ATTENTION_CHUNK / CK_LATENT_TOKENS;
-    return ck_latent_strips(dim) * LATENT_PAIRS * 2 * (CK_LATENT_TOKENS + blocks);
+    return ck_latent_strips(dim) * LATENT_PAIRS * 2 * (2 * CK_LATENT_TOKENS + LATENT_CHUNK_BLOCKS);
 }
 
-static inline latent_terms ck_latent_terms(const float *table, size_t dim) {
-    const size_t pairs = ck_latent_strips(dim) * LATENT_PAIRS;
-    const float *basis = table + ck_latent_angle_floats(dim), *coefficients = basis + LATENT_MOST_TERMS * CK_ATTENTION_CHUNK;
+static inline latent_terms ck_latent_terms(const ck_latent_angles *angles, size_t dim) {
+    const size_t strips = ck_latent_strips(dim), pairs = strips * LATENT_PAIRS;
+    const float *basis = angles->table + ck_latent_angle_floats(dim);
+    const float *coefficients = basis + LATENT_MOST_TERMS * CK_ATTENTION_CHUNK;
     const uint32_t *counts = (const uint32_t *)(const void *)(coefficients + LATENT_MOST_TERMS * 2 * pairs);
-    return (latent_terms){counts[0], counts[1], counts + 2, basis, coefficients};
+    // No polynomial of the token follows positions that were gathered.
+    const size_t terms = angles->gathered ? 0 : counts[0], quick = angles->gathered ? strips : counts[1];
+    return (latent_terms){terms, quick, counts + 2, basis, coefficients};
 }

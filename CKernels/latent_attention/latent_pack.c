@@ -136,9 +136,10 @@ void ck_latent_make_table(const double *frequencies, size_t rotated, size_t dim,
             table[(2 * pair) * CK_LATENT_TOKENS + t] = (float)cos(angle);
             table[(2 * pair + 1) * CK_LATENT_TOKENS + t] = (float)sin(angle);
         }
-    float *blocks = table + pairs * 2 * CK_LATENT_TOKENS;
-    for (size_t block = 0; block < CK_ATTENTION_CHUNK / CK_LATENT_TOKENS; block++)
-        ck_latent_make_origin(frequencies, rotated, dim, block * CK_LATENT_TOKENS, blocks + block * 2 * pairs);
+    float *rows = table + pairs * 2 * CK_LATENT_TOKENS;
+    for (size_t block = 0; block < LATENT_CHUNK_BLOCKS; block++, rows += 2 * pairs)
+        ck_latent_make_origin(frequencies, rotated, dim, block * CK_LATENT_TOKENS, rows);
+    for (size_t t = 0; t < CK_LATENT_TOKENS; t++, rows += 2 * pairs) ck_latent_make_origin(frequencies, rotated, dim, t, rows);
     make_terms(frequencies, rotated / 2, dim, table);
 }
 
@@ -148,5 +149,38 @@ void ck_latent_make_origin(const double *frequencies, size_t rotated, size_t dim
         const double angle = pair < rotated / 2 ? frequencies[pair] * (double)position : 0;
         origin[pair] = (float)cos(angle);
         origin[pairs + pair] = (float)sin(angle);
+    }
+}
+
+size_t ck_latent_gathered_bytes(size_t dim) {
+    return CK_ATTENTION_CHUNK * ck_latent_strips(dim) * LATENT_PAIRS * 2 * sizeof(float);
+}
+
+// 16 cosines and 16 sines of a sum of three angles.
+static void add_angles(const float *a, const float *b, const float *c, size_t sines, float *cosine, float *sine) {
+    for (size_t i = 0; i < LATENT_PAIRS; i++) {
+        const float u = a[i] * b[i] - a[sines + i] * b[sines + i], v = a[sines + i] * b[i] + a[i] * b[sines + i];
+        cosine[i] = u * c[i] - v * c[sines + i];
+        sine[i] = v * c[i] + u * c[sines + i];
+    }
+}
+
+void ck_latent_gather_angles(const float *table, const float *origins, size_t dim, const uint32_t *positions, size_t tokens,
+                             float *gathered) {
+    const size_t pairs = ck_latent_strips(dim) * LATENT_PAIRS, row = 2 * pairs;
+    const float *blocks = table + row * CK_LATENT_TOKENS, *within = blocks + row * LATENT_CHUNK_BLOCKS;
+    for (size_t i = 0; i < tokens; i++) {
+        const size_t position = positions[i], offset = position % CK_ATTENTION_CHUNK;
+        const float *a = origins + position / CK_ATTENTION_CHUNK * row, *b = blocks + offset / CK_LATENT_TOKENS * row;
+        const float *c = within + offset % CK_LATENT_TOKENS * row;
+        float *target = gathered + i / CK_LATENT_TOKENS * row * CK_LATENT_TOKENS + i % CK_LATENT_TOKENS;
+        for (size_t pair = 0; pair < pairs; pair += LATENT_PAIRS) {
+            float cosine[LATENT_PAIRS], sine[LATENT_PAIRS];
+            add_angles(a + pair, b + pair, c + pair, pairs, cosine, sine);
+            for (size_t k = 0; k < LATENT_PAIRS; k++, target += 2 * CK_LATENT_TOKENS) {
+                target[0] = cosine[k];
+                target[CK_LATENT_TOKENS] = sine[k];
+            }
+        }
     }
 }

@@ -42,8 +42,6 @@ public enum TesseraError: Error, Sendable, Equatable {
   case emptyCache
   /// Latents of keys in a format from which no kernel rebuilds keys.
   case unsupportedLatents(KVFormat)
-  /// Selected tokens of a cache of latents.
-  case unsupportedSelection
   /// A rotary embedding that no model can have.
   case invalidRotation(what: String, value: Double)
 }
@@ -94,8 +92,6 @@ extension TesseraError: CustomStringConvertible {
       "attention needs at least one token to look at"
     case .unsupportedLatents(let format):
       "no kernel rebuilds keys from \(format) latents"
-    case .unsupportedSelection:
-      "tokens can be selected of a cache of whole keys and values, whose heads share nothing"
     case .invalidRotation(let what, let value):
       "a rotary embedding's \(what) cannot be \(value)"
     }

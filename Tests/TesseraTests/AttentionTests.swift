@@ -317,7 +317,7 @@ extension Sequence {
   @Test func selectionsThatDoNotFit() throws {
     let contents = try cache(tokens: 3).contents
     #expect(throws: TesseraError.sizeMismatch(what: "lists of positions", expected: 2, got: 1)) { try contents.selecting([[0]]) }
-    #expect(throws: TesseraError.sizeMismatch(what: "positions of a head", expected: 1, got: 2)) {
+    #expect(throws: TesseraError.sizeMismatch(what: "positions of a list", expected: 1, got: 2)) {
       try contents.selecting([[0], [0, 1]])
     }
     #expect(throws: TesseraError.emptyCache) { try contents.selecting([[], []]) }

@@ -72,12 +72,9 @@ private struct LatentSequence {
   /// A head's rows of a group's matrix times a latent, or what is stored where there are no groups.
   private func lifted(_ row: [Float], _ matrices: [[Float]], _ ranks: [Int]?, head: Int, dimension: Int) -> [Double] {
     guard let ranks else { return row.map(Double.init) }
-    let headsPerGroup = shape.keyValueHeads / ranks.count
-    let (group, index) = head.quotientAndRemainder(dividingBy: headsPerGroup)
-    return (0..<dimension).map { element in
-      let first = (index * dimension + element) * ranks[group]
-      return zip(matrices[group][first..<first + ranks[group]], row).reduce(0) { $0 + Double($1.0) * Double($1.1) }
-    }
+    let (group, index) = head.quotientAndRemainder(dividingBy: shape.keyValueHeads / ranks.count)
+    let wide = row.map(Double.init)
+    return (0..<dimension).map { dot(matrices[group], at: (index * dimension + $0) * ranks[group], wide) }
   }
 
   private func key(_ token: Int, head: Int, of cache: KVCache) -> [Double] {
@@ -96,29 +93,56 @@ private struct LatentSequence {
 
   func lastQueries() -> [Float] { Array(queries.suffix(shape.queryWidth)) }
 
-  /// Attention of the last token.
-  func reference(of cache: KVCache) -> [Double] {
+  /// Attention of a token, the last one by default, to the positions for which `sees` holds, for each key-value head.
+  func reference(
+    of cache: KVCache, query: Int? = nil, sees: (_ head: Int, _ position: Int) -> Bool = { _, _ in true }
+  ) -> [Double] {
     (0..<shape.keyValueHeads).flatMap { head -> [Double] in
-      let keys = (0..<tokens).map { key($0, head: head, of: cache) }
-      let values = (0..<tokens).map { token in
+      let seen = (0...(query ?? tokens - 1)).filter { sees(head, $0) }
+      let keys = seen.map { key($0, head: head, of: cache) }
+      let values = seen.map { token in
         let plain = lifted(
           cache.value(at: token, head: head), valueMatrices, valueRanks, head: head, dimension: shape.valueDimension)
         guard hasBias, valueRanks != nil else { return plain }
         return plain.enumerated().map { $1 + Double(valueBias[head * shape.valueDimension + $0]) }
       }
       return (0..<shape.queriesPerHead).flatMap { index -> [Double] in
-        let first = (tokens - 1) * shape.queryWidth + (head * shape.queriesPerHead + index) * shape.keyDimension
-        let q = queries[first..<first + shape.keyDimension].map(Double.init)
-        let scores = keys.map { key in Double(shape.scale) * zip(q, key).reduce(0) { $0 + $1.0 * $1.1 } }
+        let row = (query ?? tokens - 1) * shape.queryWidth
+        let first = row + (head * shape.queriesPerHead + index) * shape.keyDimension
+        let scores = keys.map { Double(shape.scale) * dot(queries, at: first, $0) }
         let most = scores.max() ?? 0
         let powers = scores.map { exp($0 - most) }
         let sum = powers.reduce(0, +)
-        return (0..<shape.valueDimension).map { channel in
-          zip(powers, values).reduce(0) { $0 + $1.0 / sum * $1.1[channel] }
+        var y = [Double](repeating: 0, count: shape.valueDimension)
+        for (power, value) in zip(powers, values) {
+          for channel in y.indices { y[channel] += power / sum * value[channel] }
         }
+        return y
       }
     }
   }
+}
+
+/// The sum of products of `a`, from `first` on, with `b`: through pointers, because debug builds take an age for arrays.
+private func dot(_ a: [Float], at first: Int, _ b: [Double]) -> Double {
+  b.withUnsafeBufferPointer { b in
+    a.withUnsafeBufferPointer { a in
+      var sum = 0.0
+      var index = 0
+      while index < b.count {
+        sum += Double(a[first + index]) * b[index]
+        index += 1
+      }
+      return sum
+    }
+  }
+}
+
+/// ||y - reference|| / ||reference||.
+private func relativeError(_ y: some Collection<Float>, _ reference: [Double]) -> Double {
+  guard y.count == reference.count else { return .infinity }
+  let error = zip(y, reference).reduce(0) { $0 + (Double($1.0) - $1.1) * (Double($1.0) - $1.1) }
+  return (error / reference.reduce(0) { $0 + $1 * $1 }).squareRoot()
 }
 
 @Suite struct LatentCacheTests {
@@ -142,12 +166,8 @@ private struct LatentSequence {
         pairing: form % 2 == 0 ? .halves : .interleaved, seed: UInt64(form))
       let cache = try sequence.cache()
       let y = try attend(Executor(threads: 2), sequence.lastQueries(), to: [cache.contents])
-      let reference = sequence.reference(of: cache)
-      let size = reference.reduce(0) { $0 + $1 * $1 }.squareRoot()
-      let error = zip(y, reference).reduce(0) { $0 + (Double($1.0) - $1.1) * (Double($1.0) - $1.1) }.squareRoot()
-      #expect(y.count == reference.count)
       // Queries, probabilities and sums of latents in bf16 at most: the relative error in the Euclidean norm stays below 1%.
-      #expect(error < 0.01 * size, "\(queryHeads) query heads, \(tokens) tokens")
+      #expect(relativeError(y, sequence.reference(of: cache)) < 0.01, "\(queryHeads) query heads, \(tokens) tokens")
     }
   }
 
@@ -163,11 +183,86 @@ private struct LatentSequence {
         seed: UInt64(form))
       let cache = try sequence.cache(format: format)
       let y = try attend(Executor(threads: 2), sequence.lastQueries(), to: [cache.contents])
-      let reference = sequence.reference(of: cache)
-      let size = reference.reduce(0) { $0 + $1 * $1 }.squareRoot()
-      let error = zip(y, reference).reduce(0) { $0 + (Double($1.0) - $1.1) * (Double($1.0) - $1.1) }.squareRoot()
-      #expect(error < 0.01 * size, "\(tokens) tokens")
+      #expect(relativeError(y, sequence.reference(of: cache)) < 0.01, "\(tokens) tokens")
     }
+  }
+
+  /// Every instruction set that this machine has.
+  static let levels: [String] = ["scalar", "avx2", "avx512bf16", "amxbf16"].filter {
+    (try? Executor(threads: 1, isa: ISALevel($0))) != nil
+  }
+
+  /// The form that a case number stands for, in one of the formats.
+  private static func sequence(_ form: Int, tokens: Int) throws -> LatentSequence {
+    try LatentSequence(
+      shape(form % 2 == 0 ? 8 : 4, 4), keyRanks: forms[form].keys, valueRanks: forms[form].values, hasBias: form % 3 == 0,
+      tokens: tokens, pairing: form % 2 == 0 ? .halves : .interleaved, seed: UInt64(form))
+  }
+
+  /// Heads that share latents share a list of positions; lists differ, and one form's reach beyond a chunk of 512.
+  @Test(arguments: forms.indices)
+  func selectedTokensAreTheOnlyOnesSeen(form: Int) throws {
+    let sequence = try LatentCacheTests.sequence(form, tokens: 1100)
+    for format in [.bf16, LatentCacheTests.codes[form % 4]] {
+      let cache = try sequence.cache(format: format)
+      let (contents, count) = (cache.contents, form == 1 && format == .bf16 ? 530 : 90)
+      let lists = (0..<4 / contents.headsPerList).map { list in
+        (0..<count).map { UInt32($0 * 1090 / count + (list + $0) % 2) } + [1098]
+      }
+      let reference = sequence.reference(of: cache) { lists[$0 / contents.headsPerList].contains(UInt32($1)) }
+      for level in LatentCacheTests.levels {
+        let executor = try Executor(threads: 2, isa: ISALevel(level))
+        let y = try attend(executor, sequence.lastQueries(), to: [contents.selecting(lists)], mask: .all)
+        #expect(relativeError(y, reference) < 0.01, "\(format), \(level)")
+      }
+    }
+  }
+
+  /// Guesses after what is cached: each sees the tokens before the tree and its own ancestors; also where those before it were
+  /// selected.
+  @Test(arguments: forms.indices)
+  func treesSeeTheirAncestorsAlone(form: Int) throws {
+    let sequence = try LatentCacheTests.sequence(form, tokens: 67)
+    let width = sequence.shape.outputWidth
+    let queries = Array(sequence.queries.suffix(5 * sequence.shape.queryWidth))
+    // Two branches from token 0: 0 - 1 - 3, 0 - 2 - 4.
+    let ancestors: [UInt64] = [0b1, 0b11, 0b101, 0b1011, 0b10101]
+    func isAncestor(_ row: Int, _ position: Int) -> Bool { ancestors[row] >> UInt64(position - 62) & 1 == 1 }
+    for format in [.bf16, LatentCacheTests.codes[(form + 1) % 4]] {
+      let cache = try sequence.cache(format: format)
+      let list = Array(stride(from: UInt32(0), to: 62, by: 5)) + Array(62..<67)
+      let chosen = try cache.contents.selecting(Array(repeating: list, count: 4 / cache.contents.headsPerList))
+      let whole = (0..<5).flatMap { row in
+        sequence.reference(of: cache, query: 62 + row) { $1 < 62 || isAncestor(row, $1) }
+      }
+      let last = sequence.reference(of: cache, query: 66) { $1 < 62 ? $1 % 5 == 0 : isAncestor(4, $1) }
+      for level in LatentCacheTests.levels {
+        let executor = try Executor(threads: 1, isa: ISALevel(level))
+        func y(_ contents: AttentionContents) throws -> [Float] {
+          try attend(executor, queries, to: [contents], tokens: [5], mask: .tree(ancestors: ancestors))
+        }
+        #expect(relativeError(try y(cache.contents), whole) < 0.01, "\(format), \(level)")
+        #expect(relativeError(try y(chosen).suffix(width), last) < 0.01, "\(format), \(level), selected")
+      }
+    }
+  }
+
+  @Test func selectionsThatDoNotFit() throws {
+    let sequence = try LatentCacheTests.sequence(1, tokens: 10)
+    let contents = try sequence.cache().contents
+    #expect(contents.headsPerList == 2)
+    #expect(throws: TesseraError.sizeMismatch(what: "lists of positions", expected: 2, got: 4)) {
+      try contents.selecting([[0], [0], [0], [0]])
+    }
+    #expect(throws: TesseraError.sizeMismatch(what: "positions of a list", expected: 1, got: 2)) {
+      try contents.selecting([[0], [0, 1]])
+    }
+    #expect(throws: TesseraError.emptyCache) { try contents.selecting([[], []]) }
+    #expect(throws: TesseraError.invalidPosition(what: "selected", position: 10, count: 10)) {
+      try contents.selecting([[1], [10]])
+    }
+    #expect(throws: TesseraError.repeatedPosition(4)) { try contents.selecting([[3, 4], [4, 4]]) }
+    #expect(throws: TesseraError.repeatedPosition(3)) { try contents.selecting([[4, 3], [4, 5]]) }
   }
 
   /// One by one, in bulk, after forgetting others, and in a fork whose parent stays as it is: the same bits.
@@ -212,6 +307,18 @@ private struct LatentSequence {
     let y = try attend(executor, sequence.lastQueries(), to: [dense.contents])
     #expect(distance(try attend(executor, sequence.lastQueries(), to: [latent.contents]), y.map(Double.init)) < 0.02)
     #expect(latent.bytesPerToken == dense.bytesPerToken)
+
+    let lists = [Array(stride(from: UInt32(0), to: 600, by: 7)), Array(UInt32(500)..<586)]
+    let chosen = try attend(executor, sequence.lastQueries(), to: [dense.contents.selecting(lists)], mask: .all)
+    #expect(
+      distance(
+        try attend(executor, sequence.lastQueries(), to: [latent.contents.selecting(lists)], mask: .all),
+        chosen.map(Double.init)) < 0.02)
+    let queries = Array(sequence.queries.suffix(3 * shape.queryWidth))
+    let mask = AttentionMask.tree(ancestors: [0b1, 0b11, 0b101])
+    let tree = try attend(executor, queries, to: [dense.contents], tokens: [3], mask: mask)
+    #expect(
+      distance(try attend(executor, queries, to: [latent.contents], tokens: [3], mask: mask), tree.map(Double.init)) < 0.02)
   }
 
   /// Sums of latents, lifted afterwards, are what lifting gives.
@@ -292,6 +399,5 @@ private struct LatentSequence {
       try cache.append(keys: rows.span.extracting(0..<31), values: rows.span)
     }
     try cache.append(keys: rows.span.extracting(0..<32), values: rows.span)
-    #expect(throws: TesseraError.unsupportedSelection) { try cache.contents.selecting([[0], [0], [0], [0]]) }
   }
 }

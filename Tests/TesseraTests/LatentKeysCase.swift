@@ -25,6 +25,8 @@ struct LatentKeysCase: CustomStringConvertible {
   var tokens = 65
   /// Position of the first token.
   var first = 0
+  /// Whether the tokens were gathered from anywhere behind it.
+  var isGathered = false
   var rotated: Int?
   var pairing = ck_pairing.CK_PAIRS_HALVES
   var hasBias = false
@@ -35,13 +37,23 @@ struct LatentKeysCase: CustomStringConvertible {
 
   var description: String {
     "type \(type.rawValue), rank \(rank), dim \(dim), heads \(heads), rows \(rows), tokens \(tokens), first \(first), "
-      + "rotated \(rotated ?? dim), "
+      + "gathered \(isGathered), rotated \(rotated ?? dim), "
       + "pairing \(pairing.rawValue), bias \(hasBias), \(numbers), seed \(seed)"
   }
 
   var frequencies: [Double] {
     let rotated = rotated ?? dim
     return (0..<rotated / 2).map { numbers == .integers ? 0 : pow(10000, -2 * Double($0) / Double(rotated)) }
+  }
+
+  /// Of each token, in rising order.
+  var positions: [UInt32] {
+    var random = Random(seed: seed)
+    var next = first
+    return (0..<tokens).map { _ in
+      defer { next += isGathered ? random.integer(1, random.isTrue(0.9) ? 40 : 2000) : 1 }
+      return UInt32(next)
+    }
   }
 
   /// The elements of pair `pair`: of those that turn, then neighbours.
@@ -57,7 +69,8 @@ final class LatentKeysOperands {
   /// Latents as they are held; tokens x rank, heads * dim x rank, heads * dim, heads * rows x dim.
   let latents, w, bias, queries: [Float]
   let parts: [GuardedBuffer]
-  let b, packedBias, table, origin, q: GuardedBuffer
+  let b, packedBias, table, origin, gathered, q: GuardedBuffer
+  let positions: [UInt32]
   let queryStride: Int
 
   init(_ at: LatentKeysCase) throws {
@@ -85,7 +98,21 @@ final class LatentKeysOperands {
     origin = try #require(GuardedBuffer(byteCount: ck_latent_origin_bytes(at.dim), guardPage: .after))
     let rotated = at.rotated ?? at.dim
     ck_latent_make_table(at.frequencies, rotated, at.dim, table.pointer(to: Float.self))
-    ck_latent_make_origin(at.frequencies, rotated, at.dim, at.first, origin.pointer(to: Float.self))
+    ck_latent_make_origin(at.frequencies, rotated, at.dim, at.isGathered ? 0 : at.first, origin.pointer(to: Float.self))
+    positions = at.positions
+    gathered = try #require(GuardedBuffer(byteCount: ck_latent_gathered_bytes(at.dim), guardPage: .after))
+    if at.isGathered {
+      let floats = ck_latent_origin_bytes(at.dim) / 4, chunk = Int(CK_ATTENTION_CHUNK)
+      var origins = [Float](repeating: .nan, count: (Int(positions.last ?? 0) / chunk + 1) * floats)
+      for index in 0..<origins.count / floats {
+        origins.withUnsafeMutableBufferPointer { all in
+          guard let base = all.baseAddress else { return }
+          ck_latent_make_origin(at.frequencies, rotated, at.dim, index * chunk, base + index * floats)
+        }
+      }
+      ck_latent_gather_angles(
+        table.pointer(to: Float.self), origins, at.dim, positions, at.tokens, gathered.pointer(to: Float.self))
+    }
 
     queryStride = at.dim + Int(at.seed % 3)
     var spread = [Float](repeating: .nan, count: at.heads * at.rows * queryStride - (queryStride - at.dim))
@@ -93,7 +120,7 @@ final class LatentKeysOperands {
       for c in 0..<at.dim { spread[row * queryStride + c] = queries[row * at.dim + c] }
     }
     q = try #require(GuardedBuffer(copying: spread, guardPage: .after))
-    for buffer in parts + [b, packedBias, table, origin, q] { buffer.freeze() }
+    for buffer in parts + [b, packedBias, table, origin, gathered, q] { buffer.freeze() }
   }
 
   private static func shape(_ at: LatentKeysCase) -> ck_latent_group {
@@ -128,7 +155,9 @@ final class LatentKeysOperands {
     var group = LatentKeysOperands.shape(at)
     group.b = UnsafeRawPointer(b.base)
     group.bias = at.hasBias ? UnsafePointer(packedBias.pointer(to: Float.self)) : nil
-    var angles = ck_latent_angles(table: table.pointer(to: Float.self), origin: origin.pointer(to: Float.self))
+    var angles = ck_latent_angles(
+      table: table.pointer(to: Float.self), origin: origin.pointer(to: Float.self),
+      gathered: at.isGathered ? UnsafePointer(gathered.pointer(to: Float.self)) : nil)
     // A row of each head: every head's rows are that far apart.
     let stride = only == nil ? queryStride : at.rows * queryStride
     var queries = ck_attention_queries(
@@ -149,7 +178,10 @@ final class LatentKeysOperands {
         ).map { String(cString: $0) }
       }
     }
-    let places = [("b", b), ("the table", table), ("origin", origin), ("q", q), ("scores", scores), ("scratch", scratch)]
+    let places = [
+      ("b", b), ("the table", table), ("origin", origin), ("gathered", gathered), ("q", q), ("scores", scores),
+      ("scratch", scratch),
+    ]
     let place = (places + parts.map { ("a part", $0) }).compactMap { $0.1.place(of: address, name: $0.0) }.first ?? "elsewhere"
     #expect(failure == nil, "\(name), \(at): \(place)")
     #expect(scores.surroundingsAreUntouched && scratch.surroundingsAreUntouched, "\(name), \(at)")
@@ -175,7 +207,7 @@ final class LatentKeysOperands {
     let frequencies = at.frequencies
     for token in 0..<tokens {
       for pair in 0..<at.dim / 2 {
-        let angle = pair < frequencies.count ? frequencies[pair] * Double(at.first + token) : 0
+        let angle = pair < frequencies.count ? frequencies[pair] * Double(positions[token]) : 0
         let (cosine, sine) = (cos(angle), sin(angle))
         let (low, high) = at.elements(ofPair: pair)
         for head in 0..<at.heads {

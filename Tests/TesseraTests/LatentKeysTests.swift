@@ -38,6 +38,12 @@ internal import Testing
       }
     }
     cases.append(LatentKeysCase(rank: 256, dim: 128, heads: 4, rows: 4, tokens: 65, first: 65472, hasBias: true))
+    cases += [1, 31, 33, 64, 65, 200].map {
+      LatentKeysCase(
+        rank: 40, dim: 64, heads: $0 % 3 + 1, rows: 4, tokens: $0, first: 1000 * $0, isGathered: true,
+        rotated: $0 == 33 ? 32 : nil, pairing: $0 % 2 == 0 ? .CK_PAIRS_HALVES : .CK_PAIRS_INTERLEAVED, hasBias: $0 > 60)
+    }
+    cases += [2, 80, 128].map { LatentKeysCase(rank: 64, dim: $0, rows: 5, tokens: 70, isGathered: true) }
     for i in cases.indices { cases[i].seed = UInt64(i + 1) }
     return cases
   }()
@@ -98,10 +104,11 @@ internal import Testing
   }
 
   /// The bits of a score depend neither on the rows beside it nor on the tokens behind it.
-  @Test(arguments: Kernel.all)
-  func aScoreDependsOnItsRowAndTokenAlone(kernel: Kernel) throws {
+  @Test(arguments: Kernel.all, [false, true])
+  func aScoreDependsOnItsRowAndTokenAlone(kernel: Kernel, isGathered: Bool) throws {
     let at = LatentKeysCase(
-      rank: 96, dim: 64, heads: 2, rows: 7, tokens: 100, first: 1000, hasBias: true, type: kernel.variant.type, seed: 7)
+      rank: 96, dim: 64, heads: 2, rows: 7, tokens: 100, first: 1000, isGathered: isGathered, hasBias: true,
+      type: kernel.variant.type, seed: 7)
     let operands = try LatentKeysOperands(at)
     let whole = try operands.run(kernel.variant).map(\.bitPattern)
     for row in 0..<at.rows {

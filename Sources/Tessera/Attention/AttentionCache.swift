@@ -30,7 +30,7 @@ public struct AttentionContents: Sendable {
   package let values: KVRows
   package let blocks: [KVBlock]
   package let latents: Latents
-  /// For each key-value head the positions that it looks at, ascending; nil means all.
+  /// For each `headsPerList` key-value heads the positions that they look at, ascending; nil means all.
   package private(set) var selected: [[UInt32]]?
 
   /// What makes heads of latents.
@@ -64,23 +64,24 @@ public struct AttentionContents: Sendable {
     (0..<head).reduce(0) { $0 + outputDimension(ofHead: $1) } * shape.queriesPerHead
   }
 
-  /// Key-value heads whose rows are read together.
-  var headsPerCell: Int { max(keys.headsPerPart, values.headsPerPart) }
+  /// Key-value heads whose rows are read together, and which look at the same tokens where some are selected: those that share
+  /// latents of keys or of values, and 1 where none do.
+  public var headsPerList: Int { max(keys.headsPerPart, values.headsPerPart) }
 
-  /// The same with only some tokens, chosen for each key-value head: sparse decoding.
-  /// - Parameter positions: for each key-value head the positions it looks at, in rising order, equally many for each head.
-  /// - Throws: `sizeMismatch` for another number of heads or lists of different length; `invalidPosition` for one beyond the
-  ///   cache; `repeatedPosition` for one that is not above the one before; `emptyCache` for empty lists; `unsupportedSelection`
-  ///   for a cache whose heads share latents.
+  /// The same with only some tokens, chosen for each `headsPerList` key-value heads: sparse decoding.
+  /// - Parameter positions: for each `headsPerList` consecutive key-value heads the positions they look at, in rising order,
+  ///   equally many in each list.
+  /// - Throws: `sizeMismatch` for another number of lists or lists of different length; `invalidPosition` for one beyond the
+  ///   cache; `repeatedPosition` for one that is not above the one before; `emptyCache` for empty lists.
   public func selecting(_ positions: [[UInt32]]) throws(TesseraError) -> AttentionContents {
-    guard headsPerCell == 1, latents.keys == nil else { throw .unsupportedSelection }
-    guard positions.count == shape.keyValueHeads else {
-      throw .sizeMismatch(what: "lists of positions", expected: shape.keyValueHeads, got: positions.count)
+    let lists = shape.keyValueHeads / headsPerList
+    guard positions.count == lists else {
+      throw .sizeMismatch(what: "lists of positions", expected: lists, got: positions.count)
     }
     for list in positions {
       guard !list.isEmpty else { throw .emptyCache }
       guard list.count == positions[0].count else {
-        throw .sizeMismatch(what: "positions of a head", expected: positions[0].count, got: list.count)
+        throw .sizeMismatch(what: "positions of a list", expected: positions[0].count, got: list.count)
       }
       for (index, position) in list.enumerated() {
         guard position < tokens else { throw .invalidPosition(what: "selected", position: Int(position), count: tokens) }

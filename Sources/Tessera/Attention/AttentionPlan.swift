@@ -32,7 +32,7 @@ struct AttentionPlan {
 
   init(_ sequences: [AttentionSequence], threads: Int) {
     for (index, sequence) in sequences.enumerated() {
-      let (shape, headsOfCell) = (sequence.contents.shape, sequence.contents.headsPerCell)
+      let (shape, headsOfCell) = (sequence.contents.shape, sequence.contents.headsPerList)
       let tokensOfCell = sequence.queriesPerCell
       for first in stride(from: 0, to: sequence.queries, by: tokensOfCell) {
         let queries = first..<min(first + tokensOfCell, sequence.queries)
@@ -70,7 +70,7 @@ struct AttentionSequence: @unchecked Sendable {
 
   /// Query tokens of a cell, but for the last.
   var queriesPerCell: Int {
-    let rowsOfToken = contents.shape.queriesPerHead * contents.headsPerCell
+    let rowsOfToken = contents.shape.queriesPerHead * contents.headsPerList
     return min(max(AttentionPlan.rowsOfCell / rowsOfToken, 1), queries)
   }
 
@@ -78,7 +78,7 @@ struct AttentionSequence: @unchecked Sendable {
   var headRows: Int { queriesPerCell * contents.shape.queriesPerHead }
 
   /// Query rows of a cell, at most.
-  var cellRows: Int { headRows * contents.headsPerCell }
+  var cellRows: Int { headRows * contents.headsPerList }
 
   /// How many tokens a query sees, those excepted that a tree hides.
   func visible(to query: Int) -> Int {

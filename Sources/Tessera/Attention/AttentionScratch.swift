@@ -21,6 +21,7 @@ struct AttentionScratch {
     private(set) var parts = 0
     private(set) var gatheredKeys = 0
     private(set) var gatheredValues = 0
+    private(set) var gatheredAngles = 0
     private(set) var lifted = 0
     private(set) var liftedRows = 0
     private(set) var kernel = 0
@@ -45,6 +46,8 @@ struct AttentionScratch {
       let room = AttentionPlan.chunk / Int(CK_KV_TOKENS)
       gatheredKeys = add((selecting.map(\.keys.mostPartBytes).max() ?? 0) * room)
       gatheredValues = add((selecting.map(\.values.mostPartBytes).max() ?? 0) * room)
+      let rebuilding = selecting.filter { $0.latents.keys != nil }
+      gatheredAngles = add(rebuilding.map { ck_latent_gathered_bytes($0.shape.keyDimension) }.max() ?? 0)
       lifted = add((lifting.map { $0.headRows * $0.contents.shape.valueDimension }.max() ?? 0) * 4)
       liftedRows = add(lifting.map { $0.headRows * ck_k_padded($0.contents.values.mostDimension, .CK_BF16) * 2 }.max() ?? 0)
       kernel = add(
@@ -73,6 +76,8 @@ struct AttentionScratch {
   var parts: UnsafeMutablePointer<UnsafeRawPointer> { (base + layout.parts).assumingMemoryBound(to: UnsafeRawPointer.self) }
   var gatheredKeys: UnsafeMutableRawPointer { base + layout.gatheredKeys }
   var gatheredValues: UnsafeMutableRawPointer { base + layout.gatheredValues }
+  /// The angles of a chunk's selected tokens.
+  var gatheredAngles: UnsafeMutablePointer<Float> { floats(layout.gatheredAngles) }
   /// A head's result, lifted from latents, and the sums of latents as kernels read them.
   var lifted: UnsafeMutablePointer<Float> { floats(layout.lifted) }
   var liftedRows: UnsafeMutableRawPointer { base + layout.liftedRows }

@@ -16,12 +16,13 @@ struct AttentionSource: @unchecked Sendable {
   let values: Side
   /// The blocks of tokens in order.
   let blocks: UnsafePointer<UnsafeRawPointer>
-  /// For each part the positions that it looks at; nil means all.
+  /// For each cell's heads the positions that they look at; nil means all.
   let selected: UnsafePointer<UnsafePointer<UInt32>>?
   /// For each token of a tree what it sees of the tree; nil where there is no tree.
   let ancestors: UnsafePointer<UInt64>?
   let isCausal: Bool
-  /// For keys that are rebuilt: each group's operands, the common angles, and those at the first position of every chunk.
+  /// For keys that are rebuilt: each group's operands, the common angles, and those at the first position of every chunk, which
+  /// lie `originCount` floats apart.
   let latents: UnsafePointer<ck_latent_group>?
   let angles: ck_latent_angles
   let originCount: Int
@@ -68,7 +69,7 @@ struct AttentionSourceWriter {
       shape: contents.shape, count: contents.count, queries: sequence.queries, q: sequence.q,
       keys: contents.keys.side(keyParts), values: contents.values.side(valueParts), blocks: UnsafePointer(blocks),
       selected: selected ?? nil, ancestors: isTree ? ancestors : nil, isCausal: sequence.mask != .all, latents: groups ?? nil,
-      angles: latents.keys.map { $0.angles(origin: origins) } ?? ck_latent_angles(table: origins, origin: origins),
+      angles: latents.keys.map { $0.angles(origin: origins) } ?? ck_latent_angles(table: origins, origin: origins, gathered: nil),
       originCount: latents.keys?.originCount ?? 0)
   }
 

@@ -75,12 +75,13 @@ struct AttentionWork {
     let first = chunk * AttentionPlan.chunk
     let tokens = min(AttentionPlan.chunk, cell.visible - first)
     let (keyParts, valueParts) = (parts(source.keys), parts(source.values))
+    let angles = angles(first: first, tokens: tokens)
     for index in keyParts {
       let following = index + 1 < keyParts.upperBound ? (source.keys, index + 1) : (source.values, valueParts.lowerBound)
       let span = span(
         source.keys, index, first: first, tokens: tokens, room: scratch.gatheredKeys,
         next: address(following.0, following.1, token: first))
-      score(span, index, chunk: chunk)
+      score(span, index, angles)
     }
     normalize(first: first, tokens: tokens, into: state)
     for index in valueParts {
@@ -94,8 +95,21 @@ struct AttentionWork {
     }
   }
 
-  private func score(_ keys: ck_kv_span, _ part: Int, chunk: Int) {
-    var keys = keys
+  /// How rebuilt keys of a chunk turn.
+  private func angles(first: Int, tokens: Int) -> ck_latent_angles {
+    var angles = source.angles
+    guard source.latents != nil, let positions else {
+      angles.origin += first / AttentionPlan.chunk * source.originCount
+      return angles
+    }
+    ck_latent_gather_angles(
+      angles.table, angles.origin, shape.keyDimension, positions + first, tokens, scratch.gatheredAngles)
+    angles.gathered = UnsafePointer(scratch.gatheredAngles)
+    return angles
+  }
+
+  private func score(_ keys: ck_kv_span, _ part: Int, _ angles: ck_latent_angles) {
+    var (keys, angles) = (keys, angles)
     let rows = rows(of: part, in: source.keys)
     var queries = ck_attention_queries(
       rows: rows.count, q: scratch.q + rows.lowerBound * shape.keyDimension, stride: shape.keyDimension)
@@ -104,8 +118,6 @@ struct AttentionWork {
     case .rows(let kernel): kernel.run(&keys, &queries, scores, AttentionPlan.chunk, scratch.kernel)
     case .latents(let kernel):
       guard let group = source.latents else { preconditionFailure("a kernel of latents for a cache without them") }
-      var angles = source.angles
-      angles.origin += chunk * source.originCount
       kernel.run(group + part, &angles, &keys, &queries, scores, AttentionPlan.chunk, scratch.kernel)
     }
   }
@@ -122,6 +134,9 @@ struct AttentionWork {
 // MARK: The cache
 
 extension AttentionWork {
+  /// What the cell's heads look at; nil where they look at all tokens.
+  private var positions: UnsafePointer<UInt32>? { source.selected?[cell.heads.lowerBound / cell.heads.count] }
+
   /// Parts of keys or of values that the cell reads.
   private func parts(_ side: AttentionSource.Side) -> Range<Int> {
     cell.heads.lowerBound / side.headsPerPart..<cell.heads.upperBound / side.headsPerPart
@@ -146,10 +161,10 @@ extension AttentionWork {
     let slots = Int(CK_KV_TOKENS)
     let (list, form) = (scratch.parts, side.parts[part])
     let blocks = 0..<(tokens - 1) / slots + 1
-    if let selected = source.selected?[part] {
+    if let positions {
       for block in blocks { list[block] = UnsafeRawPointer(room + block * form.byteCount) }
       for index in 0..<tokens {
-        let (block, slot) = Int(selected[first + index]).quotientAndRemainder(dividingBy: slots)
+        let (block, slot) = Int(positions[first + index]).quotientAndRemainder(dividingBy: slots)
         ck_kv_copy(
           side.type, form.dimension, source.address(side, part, block: block), slot, room + index / slots * form.byteCount,
           index % slots)

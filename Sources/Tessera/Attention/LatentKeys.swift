@@ -90,7 +90,7 @@ public struct LatentKeys: Sendable {
   }
 
   func angles(origin: UnsafePointer<Float>) -> ck_latent_angles {
-    ck_latent_angles(table: table.base.assumingMemoryBound(to: Float.self), origin: origin)
+    ck_latent_angles(table: table.base.assumingMemoryBound(to: Float.self), origin: origin, gathered: nil)
   }
 }
 
