@@ -2,7 +2,8 @@
 #include <math.h>
 #include "ck_attention.h"
 
-void ck_attention_fold(size_t dim, float *max, float *sum, float *y, float chunk_max, float chunk_sum, const float *chunk_y) {
+void ck_attention_fold(size_t dim, float scale, float *max, float *sum, float *y, float chunk_max, float chunk_sum,
+                       const float *chunk_y) {
     if (chunk_sum == 0) return;
     if (*sum == 0) {
         *max = chunk_max;
@@ -11,7 +12,7 @@ void ck_attention_fold(size_t dim, float *max, float *sum, float *y, float chunk
         return;
     }
     const float larger = *max > chunk_max ? *max : chunk_max;
-    const float old = exp2f(*max - larger), new = exp2f(chunk_max - larger);
+    const float old = exp2f(scale * (*max - larger)), new = exp2f(scale * (chunk_max - larger));
     *max = larger;
     *sum = *sum * old + chunk_sum * new;
     for (size_t c = 0; c < dim; c++) y[c] = y[c] * old + chunk_y[c] * new;

@@ -35,19 +35,18 @@ static void softmax_row_avx2(const ck_attention_softmax_call *call, size_t row) 
     float *scores = call->scores + row * call->stride;
     const size_t padded = (call->tokens + CK_KV_TOKENS - 1) / CK_KV_TOKENS * CK_KV_TOKENS;
     const size_t visible = ck_softmax_visible(call, row), rounded = (visible + 7) / 8 * 8;
-    const __m256 scale = _mm256_set1_ps(call->scale), nothing = _mm256_set1_ps(-INFINITY);
+    const __m256 nothing = _mm256_set1_ps(-INFINITY);
 
     // The maximum returns its second operand when the first is NaN: NaN is left to the sum.
     __m256 most = nothing;
-    for (size_t t = 0; t < rounded; t += 8) {
-        const __m256 score = _mm256_mul_ps(_mm256_loadu_ps(scores + t), scale);
-        most = _mm256_max_ps(_mm256_blendv_ps(nothing, score, seen_avx2(call, row, t, visible)), most);
-    }
+    for (size_t t = 0; t < rounded; t += 8)
+        most = _mm256_max_ps(_mm256_blendv_ps(nothing, _mm256_loadu_ps(scores + t), seen_avx2(call, row, t, visible)), most);
     const float max = largest_of_lanes_avx2(most);
+    const __m256 scale = _mm256_set1_ps(call->scale), largest = _mm256_set1_ps(max);
 
     __m256 sum = _mm256_setzero_ps();
     for (size_t t = 0; t < rounded; t += 8) {
-        const __m256 power = ck_exp2_avx2(_mm256_fmsub_ps(_mm256_loadu_ps(scores + t), scale, _mm256_set1_ps(max)));
+        const __m256 power = ck_exp2_avx2(_mm256_mul_ps(_mm256_sub_ps(_mm256_loadu_ps(scores + t), largest), scale));
         const __m256 p = _mm256_and_ps(power, seen_avx2(call, row, t, visible));
         _mm256_storeu_ps(scores + t, p);
         sum = _mm256_add_ps(sum, p);

@@ -40,19 +40,17 @@ static void softmax_row_avx512(const ck_attention_softmax_call *call, size_t row
     float *scores = call->scores + row * call->stride;
     const size_t padded = (call->tokens + CK_KV_TOKENS - 1) / CK_KV_TOKENS * CK_KV_TOKENS;
     const size_t visible = ck_softmax_visible(call, row), rounded = (visible + 15) / 16 * 16;
-    const __m512 scale = _mm512_set1_ps(call->scale);
 
     // The maximum returns its second operand when the first is NaN: NaN is left to the sum.
     __m512 most = _mm512_set1_ps(-INFINITY);
-    for (size_t t = 0; t < rounded; t += 16) {
-        const __m512 score = _mm512_mul_ps(_mm512_loadu_ps(scores + t), scale);
-        most = _mm512_mask_max_ps(most, seen_avx512(call, row, t, visible), score, most);
-    }
+    for (size_t t = 0; t < rounded; t += 16)
+        most = _mm512_mask_max_ps(most, seen_avx512(call, row, t, visible), _mm512_loadu_ps(scores + t), most);
     const float max = largest_of_lanes_avx512(most);
+    const __m512 scale = _mm512_set1_ps(call->scale), largest = _mm512_set1_ps(max);
 
     __m512 sum = _mm512_setzero_ps();
     for (size_t t = 0; t < rounded; t += 16) {
-        const __m512 power = ck_exp2_avx512(_mm512_fmsub_ps(_mm512_loadu_ps(scores + t), scale, _mm512_set1_ps(max)));
+        const __m512 power = ck_exp2_avx512(_mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(scores + t), largest), scale));
         const __m512 p = _mm512_maskz_mov_ps(seen_avx512(call, row, t, visible), power);
         _mm512_storeu_ps(scores + t, p);
         sum = _mm512_add_ps(sum, p);

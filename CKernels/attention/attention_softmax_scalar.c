@@ -5,7 +5,7 @@
 static float largest(const ck_attention_softmax_call *call, size_t row, const float *scores, size_t visible) {
     float max = -INFINITY;
     for (size_t t = 0; t < visible; t++)
-        if (ck_softmax_tree(call, row, t) & 1 && call->scale * scores[t] > max) max = call->scale * scores[t];
+        if (ck_softmax_tree(call, row, t) & 1 && scores[t] > max) max = scores[t];
     return max;
 }
 
@@ -18,7 +18,7 @@ void ck_attention_softmax_scalar(const ck_attention_softmax_call *call) {
         double sum = 0;
         for (size_t t = 0; t < padded; t++) {
             const int seen = t < visible && ck_softmax_tree(call, row, t) & 1;
-            scores[t] = seen ? exp2f(fmaf(scores[t], call->scale, -max)) : 0;
+            scores[t] = seen ? exp2f(call->scale * (scores[t] - max)) : 0;
             sum += (double)scores[t];
         }
         call->max[row] = max;

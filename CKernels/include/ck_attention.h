@@ -3,7 +3,7 @@
 // Work is cut into chunks of at most CK_ATTENTION_CHUNK consecutive tokens. For a chunk three kernels run one after the other:
 //
 //     keys      scores[row][token]  = q[row] . k[token]
-//     softmax   p[row][token]       = 2^(scale score - max[row]), 0 where the row may not look; sum[row]
+//     softmax   p[row][token]       = 2^(scale (score - max[row])), 0 where the row may not look; sum[row]
 //     values    y[row][channel]     = sum over tokens of p[row][token] v[token][channel]
 //
 // and the chunks' (max, sum, y) are folded in the order of tokens by ck_attention_fold. Where chunks begin depends on positions
@@ -129,9 +129,10 @@ typedef struct __attribute__((swift_attr("@Sendable"))) {
 //   scale     the scores' factor times log2(e), positive
 //   visible   row r sees positions 0 ..< visible[r] ...
 //   tree      ... and of the 64 positions from tree_first on only those whose bit in tree[r] is set; NULL: all of them
-//   max, sum  for each row: the largest scale * score that it sees, and the sum of its p. -inf and 0 where it sees none.
+//   max, sum  for each row: the largest score that it sees, and the sum of its p. -inf and 0 where it sees none.
 //
-// NaN among the scores that a row sees makes its sum NaN; so does an infinite largest score.
+// The largest score's p is 1, so a row that sees something has a sum of 1 or more, whatever scale * score would be. NaN among the
+// scores that a row sees makes its sum NaN; so does an infinite largest score.
 typedef struct {
     size_t          rows, tokens, first;
     float           scale;
@@ -154,10 +155,11 @@ const ck_attention_keys_variant *ck_attention_keys_variants(size_t *count);
 const ck_attention_values_variant *ck_attention_values_variants(size_t *count);
 const ck_attention_softmax_variant *ck_attention_softmax_variants(size_t *count);
 
-// Adds a chunk's (max, sum, y) to a row's running one, which begins as (-inf, 0, anything):
+// Adds a chunk's (max, sum, y) to a row's running one, which begins as (-inf, 0, anything), with the softmax's scale:
 //
-//     m' = max(m, chunk);  sum = sum 2^(m - m') + chunk's 2^(chunk - m');  y likewise
-void ck_attention_fold(size_t dim, float *max, float *sum, float *y, float chunk_max, float chunk_sum, const float *chunk_y);
+//     m' = max(m, chunk);  sum = sum 2^(scale (m - m')) + chunk's 2^(scale (chunk - m'));  y likewise
+void ck_attention_fold(size_t dim, float scale, float *max, float *sum, float *y, float chunk_max, float chunk_sum,
+                       const float *chunk_y);
 // y / sum, in place. A row that saw nothing becomes 0.
 void ck_attention_finish(size_t dim, float sum, float *y);
 

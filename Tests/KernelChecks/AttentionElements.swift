@@ -75,7 +75,7 @@ struct AttentionElements {
     // Powers on both sides of 2^-126, and scores that are next to nothing.
     case .denormals: random.isTrue(0.5) ? -random.unit() * 160 : random.unit() * 0x1p-126
     case .special:
-      random.isTrue(0.01) ? random.pick([.nan, .infinity, -.infinity, 1e5, -1e5]) : random.normal()
+      random.isTrue(0.01) ? random.pick([.nan, .infinity, -.infinity, 1e5, -1e5, 1e12, 3e38, -3e38]) : random.normal()
     }
   }
 }
@@ -90,7 +90,8 @@ struct SoftmaxView {
 
   fileprivate init(_ attentionCase: AttentionCase, tokens: Int, _ random: inout Random) {
     let exact = attentionCase.elements == .integers || attentionCase.elements == .denormals
-    scale = exact ? 1 : random.pick([1, 0.5, 0.1275])
+    // The last one takes large scores beyond the range.
+    scale = exact ? 1 : random.pick([1, 0.5, 0.1275] + (attentionCase.elements == .special ? [8] : []))
     let first = random.pick([0, 1, 64, 512, 70000])
     let end = first + tokens
     let mask = attentionCase.mask

@@ -176,7 +176,7 @@ struct SoftmaxOracle {
       let p = output.value(row: row, column)
       guard p.bitPattern == 0 else { throw CheckFailure(reason: "p[\(row), \(column)] is \(p) though the row does not see it") }
     }
-    let numbers = seen.map { view.scale * scores[$0] }.filter { !$0.isNaN }
+    let numbers = seen.map { scores[$0] }.filter { !$0.isNaN }
     let largest = numbers.max() ?? -.infinity
     let (max, sum) = (output.max.pointer(to: Float.self)[row], output.sum.pointer(to: Float.self)[row])
     guard max == largest else { throw CheckFailure(reason: "max[\(row)] is \(max) instead of \(largest)") }
@@ -188,7 +188,7 @@ struct SoftmaxOracle {
       var total = 0.0
       for token in seen {
         let p = output.value(row: row, token)
-        let x = Double(view.scale) * Double(scores[token]) - Double(max)
+        let x = Double(view.scale) * (Double(scores[token]) - Double(max))
         if let complaint = complaint(p, power: x, &worst) {
           throw CheckFailure(reason: "p[\(row), \(token)] is \(complaint)")
         }
@@ -201,10 +201,10 @@ struct SoftmaxOracle {
     }
   }
 
-  /// x is rounded once, which moves 2^x by at most ln 2 |x| roundoffs; the power is within two units in the last place.
+  /// x is rounded twice, which moves 2^x by at most 2 ln 2 |x| roundoffs; the power is within two units in the last place.
   private func complaint(_ p: Float, power x: Double, _ worst: inout Oracle.Shares) -> String? {
     let exact = exp2(x)
-    let allowed = isExact ? 0 : (min(abs(x), 1000) * 0.6932 + 4.1) * Oracle.roundoff * exact + 0x1p-126
+    let allowed = isExact ? 0 : (min(abs(x), 1000) * 1.3864 + 4.1) * Oracle.roundoff * exact + 0x1p-126
     let error = abs(Double(p) - exact)
     guard error <= allowed else { return "\(p) instead of \(exact): the error \(error) exceeds the bound, \(allowed)" }
     if allowed > 0, exact > 0x1p-100 { worst.add(Oracle.Shares(hard: error / allowed, alarm: error / allowed)) }

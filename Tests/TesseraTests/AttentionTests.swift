@@ -212,6 +212,32 @@ private func tolerance(_ shape: AttentionShape) -> Double {
     }
   }
 
+  /// Scores of up to 2^127 times a scale of 9: the largest takes all, wherever its chunk is; equal ones share.
+  @Test(arguments: ["scalar", "avx2", "avx512bf16", "amxbf16"], [3, 600, 1030])
+  func scoresBeyondTheRangeAreWeighed(level: String, largest: Int) throws {
+    guard let executor = try? Executor(threads: 1, isa: ISALevel(level)) else { return }
+    let shape = try AttentionShape(queryHeads: 1, keyValueHeads: 1, keyDimension: 32, valueDimension: 16, scale: 9)
+    func y(_ key: (Int) -> Float, query: Float) throws -> [Float] {
+      let keys = (0..<1100).flatMap { [key($0)] + [Float](repeating: 0, count: 31) }
+      let values = (0..<1100).flatMap { [Float](repeating: Float($0 % 7), count: 16) }
+      var cache = KVCache(shape)
+      try cache.append(keys: keys.span, values: values.span)
+      return try attend(executor, [query] + [Float](repeating: 0, count: 31), to: [cache.contents])
+    }
+    for sign: Float in [1, -1] {
+      let one = try y({ sign * ($0 == largest ? 0x1p63 : -0x1p62) }, query: sign * 0x1p64)
+      #expect(one == [Float](repeating: Float(largest % 7), count: 16))
+      let all = try y({ _ in sign * 0x1p63 }, query: 0x1p64)
+      let mean = Float((0..<1100).reduce(0) { $0 + $1 % 7 }) / 1100
+      #expect(all.allSatisfy { abs($0 - mean) < 0.02 })
+    }
+    // Products beyond 2^40 leave no fraction of the power's argument to a rounding of their own.
+    let three = try y({ Float($0 == largest ? 3 : $0 % 3) * 0x1.55p20 }, query: 0x1.55p20)
+    #expect(three == [Float](repeating: Float(largest % 7), count: 16))
+    // A dot product that is infinite itself: infinity less infinity.
+    #expect(try y({ $0 == largest ? 0x1p100 : 0 }, query: 0x1p100).allSatisfy(\.isNaN))
+  }
+
   @Test func aNaNSpreadsToTheRowsThatSeeIt() throws {
     var sequence = Sequence(AttentionTests.shapes[0], tokens: 20, seed: 12)
     var keys = sequence.keys

@@ -99,11 +99,13 @@ struct AttentionState: @unchecked Sendable {
   }
 
   /// Adds what a later chunk has of some rows.
-  /// - Parameter stride: elements from row to row of y.
-  func fold(_ chunk: AttentionState, rows: Range<Int>, dimension: Int, stride: Int) {
+  /// - Parameters:
+  ///   - scale: the softmax's.
+  ///   - stride: elements from row to row of y.
+  func fold(_ chunk: AttentionState, scale: Float, rows: Range<Int>, dimension: Int, stride: Int) {
     for row in rows {
       ck_attention_fold(
-        dimension, max + row, sum + row, y + row * stride, chunk.max[row], chunk.sum[row], chunk.y + row * stride)
+        dimension, scale, max + row, sum + row, y + row * stride, chunk.max[row], chunk.sum[row], chunk.y + row * stride)
     }
   }
 }

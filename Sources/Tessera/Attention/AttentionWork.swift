@@ -15,6 +15,8 @@ struct AttentionWork {
   /// Query rows of each key-value head.
   private var headRows: Int { cell.queries.count * shape.queriesPerHead }
   private var rows: Int { headRows * cell.heads.count }
+  /// The scores' factor times log2(e).
+  private var scale: Float { shape.scale * Float(1.4426950408889634) }
   /// Elements from row to row of y.
   private var stride: Int { source.values.mostDimension }
 
@@ -52,7 +54,8 @@ struct AttentionWork {
   private func add(_ chunk: AttentionState) {
     for (index, head) in cell.heads.enumerated() {
       let dimension = source.values.parts[head / source.values.headsPerPart].dimension
-      scratch.total.fold(chunk, rows: index * headRows..<(index + 1) * headRows, dimension: dimension, stride: stride)
+      scratch.total.fold(
+        chunk, scale: scale, rows: index * headRows..<(index + 1) * headRows, dimension: dimension, stride: stride)
     }
   }
 
@@ -124,7 +127,7 @@ struct AttentionWork {
 
   private func normalize(first: Int, tokens: Int, into state: AttentionState) {
     var call = ck_attention_softmax_call(
-      rows: rows, tokens: tokens, first: first, scale: shape.scale * Float(1.4426950408889634), visible: scratch.visible,
+      rows: rows, tokens: tokens, first: first, scale: scale, visible: scratch.visible,
       tree_first: source.count - source.queries, tree: source.ancestors == nil ? nil : UnsafePointer(scratch.tree),
       scores: scratch.scores, stride: AttentionPlan.chunk, max: state.max, sum: state.sum)
     kernels.pointee.softmax.run(&call)
