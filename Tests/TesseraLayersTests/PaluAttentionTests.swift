@@ -40,13 +40,14 @@ internal import Testing
   }
 
   /// The same layer with latents that are the keys and values themselves: full rank, B the identity.
-  private func palu(keys: Bool, values: Bool) throws -> PaluAttention {
+  private func palu(keys: Bool, values: Bool, format: KVFormat = .bf16) throws -> PaluAttention {
     let identity: [Float] = (0..<32 * 32).map { $0 % 33 == 0 ? 1 : 0 }
     return try PaluAttention(
       query: linear(query, inputs: 48), key: linear(key, inputs: 48), value: linear(value, inputs: 48),
       output: linear(output, inputs: 64), shape: shape,
       latentKeys: keys ? LatentKeys([identity], ranks: [32], rotary: rotary, shape: shape) : nil,
-      latentValues: values ? LatentValues([identity], ranks: [32], shape: shape) : nil)
+      latentValues: values ? LatentValues([identity], ranks: [32], shape: shape) : nil, keyFormat: keys ? format : .bf16,
+      valueFormat: values ? format : .bf16)
   }
 
   /// Twenty tokens in one step, then one alone.
@@ -77,8 +78,30 @@ internal import Testing
   @Test func layersSayWhatTheyTake() throws {
     let layer = try palu(keys: true, values: true)
     #expect(layer.bytesPerToken == 2 * 64)
-    #expect(layer.rebuildIntensity == 32)
-    #expect(try palu(keys: false, values: true).rebuildIntensity == 0)
+    // 2 x 2 heads x 16 x rank 32 operations over 64 bytes of latents; whole keys are two rows of 16, padded to a line each.
+    #expect(layer.rebuildOperations == 2048 && layer.rebuildIntensity == 32 && layer.breakEvenIntensity == 16)
+    #expect(layer.denseBytesPerToken == 4 * 64 && layer.summary.contains("pay from 16 operations a byte on"))
+    #expect(try layer.byteCount > dense().byteCount)
+
+    // 32 codes of 4 bits, a scale and a zero.
+    let few = try palu(keys: true, values: true, format: .affine4)
+    #expect(few.bytesPerToken == 2 * 21 && few.rebuildIntensity == 2048.0 / 21 && few.breakEvenIntensity == 16)
+  }
+
+  /// Latents of values alone: whole keys, nothing to rebuild, fewer bytes.
+  @Test func valuesAloneAlwaysPay() throws {
+    let layer = try palu(keys: false, values: true, format: .affine4)
+    #expect(layer.rebuildIntensity == 0 && layer.breakEvenIntensity == 0)
+    #expect(layer.bytesPerToken == 2 * 64 + 21 && layer.denseBytesPerToken == 256)
+    #expect(layer.summary.contains("149 bytes of cache for a token in place of 256, no keys to rebuild"))
+    let expected = try run(dense())
+    let most = expected.reduce(0) { max($0, abs($1)) }
+    // Values to 4 bits: half a step of a fifteenth of their range.
+    for (a, b) in zip(expected, try run(layer)) { #expect(abs(a - b) < 0.1 * most) }
+  }
+
+  @Test func layersSayWhatTheyAreMadeOf() throws {
+    let layer = try palu(keys: true, values: true)
     #expect(try layer.byteCount > dense().byteCount)
     #expect(layer.summary.contains("[32]"))
   }

@@ -2,7 +2,8 @@ internal import Tessera
 
 /// How a cache is stored, as `--format` names it.
 ///
-/// Palu's keep half of the rank: keys in groups of one head (`palu-`) or of four (`palu-g4-`), values of four, lifted.
+/// Palu's keep half of the rank: keys in groups of one head (`palu-`) or of four (`palu-g4-`), values of four, lifted. Those of
+/// values alone (`palu-v-`) hold whole keys in bf16.
 enum AttentionFormat: String, CaseIterable {
   case bf16
   case int8
@@ -16,20 +17,25 @@ enum AttentionFormat: String, CaseIterable {
   case paluInt2 = "palu-int2"
   case paluGroupsBF16 = "palu-g4-bf16"
   case paluGroupsInt4 = "palu-g4-int4"
+  case paluValuesBF16 = "palu-v-bf16"
+  case paluValuesInt4 = "palu-v-int4"
 
   /// Those that are measured unless others are asked for.
   static let usual: [AttentionFormat] = [.bf16, .int8, .razerG16, .sparse50, .paluBF16, .paluInt4]
 
-  /// Of keys and values, or of their latents.
-  var rows: KVFormat {
+  /// Of keys, or of their latents.
+  var keys: KVFormat { self == .paluValuesInt4 ? .bf16 : values }
+
+  /// Of values, or of their latents.
+  var values: KVFormat {
     switch self {
-    case .bf16, .paluBF16, .paluGroupsBF16: .bf16
+    case .bf16, .paluBF16, .paluGroupsBF16, .paluValuesBF16: .bf16
     case .int8: .int8
     case .razerG16: .razerG16
     case .sparse50: .sparse50
     case .sparse70: .sparse70
     case .paluInt8: .affine8
-    case .paluInt4, .paluGroupsInt4: .affine4
+    case .paluInt4, .paluGroupsInt4, .paluValuesInt4: .affine4
     case .paluInt3: .affine3
     case .paluInt2: .affine2
     }
@@ -38,32 +44,37 @@ enum AttentionFormat: String, CaseIterable {
   /// Heads that share a latent of keys; nil where keys are whole.
   private var headsOfKeys: Int? {
     switch self {
-    case .bf16, .int8, .razerG16, .sparse50, .sparse70: nil
+    case .bf16, .int8, .razerG16, .sparse50, .sparse70, .paluValuesBF16, .paluValuesInt4: nil
     case .paluBF16, .paluInt8, .paluInt4, .paluInt3, .paluInt2: 1
     case .paluGroupsBF16, .paluGroupsInt4: 4
     }
   }
 
-  /// Whether caches hold latents.
-  var isLatent: Bool { headsOfKeys != nil }
+  /// Whether caches hold latents of values, and maybe of keys.
+  var isLatent: Bool { headsOfKeys != nil || self == .paluValuesBF16 || self == .paluValuesInt4 }
 
   func emptyCache(_ shape: AttentionShape, seed: UInt64) throws(TesseraError) -> KVCache {
-    guard let heads = headsOfKeys else { return KVCache(shape, keys: rows, values: rows) }
-    let keys = LatentGroups(heads, of: shape, dimension: shape.keyDimension, seed: seed)
-    let values = LatentGroups(4, of: shape, dimension: shape.valueDimension, seed: seed &+ 1)
+    guard isLatent else { return KVCache(shape, keys: keys, values: values) }
+    let lifts = LatentGroups(4, of: shape, dimension: shape.valueDimension, seed: seed &+ 1)
+    return try KVCache(
+      shape, keys: keys, latentKeys: latentKeys(shape, seed: seed), values: values,
+      latentValues: LatentValues(lifts.matrices, ranks: lifts.ranks, shape: shape))
+  }
+
+  private func latentKeys(_ shape: AttentionShape, seed: UInt64) throws(TesseraError) -> LatentKeys? {
+    guard let headsOfKeys else { return nil }
+    let groups = LatentGroups(headsOfKeys, of: shape, dimension: shape.keyDimension, seed: seed)
     let rotary = try RotaryEmbedding(
       rotated: shape.keyDimension, theta: 500_000,
       scaling: .llama3(factor: 8, lowFactor: 1, highFactor: 4, originalContext: 8192))
-    return try KVCache(
-      shape, keys: rows, latentKeys: LatentKeys(keys.matrices, ranks: keys.ranks, rotary: rotary, shape: shape), values: rows,
-      latentValues: LatentValues(values.matrices, ranks: values.ranks, shape: shape))
+    return try LatentKeys(groups.matrices, ranks: groups.ranks, rotary: rotary, shape: shape)
   }
 
   /// The kernels for keys and values that a selection chooses.
   func kernels(of selection: KernelSelection, rows: Int) -> [AttentionKernel] {
     [
-      selection.attention(isLatent ? .latentKeys : .keys, self.rows, rows: rows),
-      selection.attention(.values, self.rows, rows: rows),
+      selection.attention(headsOfKeys == nil ? .keys : .latentKeys, keys, rows: rows),
+      selection.attention(.values, values, rows: rows),
     ]
   }
 }

@@ -55,7 +55,7 @@ extension Settings {
   var checkedAttention: [AttentionKernel] {
     AttentionKernel.all.filter { kernel in
       isa.checks(kernel.name, kernel.instructionSets, tag: kernel.isaTag)
-        && attentionFormats.contains { kernel.format == nil || kernel.format == $0.rows }
+        && attentionFormats.contains { kernel.format == nil || [$0.keys, $0.values].contains(kernel.format) }
     }
   }
 }

@@ -80,7 +80,11 @@ public struct KVCache: AttentionCache {
   public var keyWidth: Int { keys.width }
   /// Elements of a token's values, or of their latents.
   public var valueWidth: Int { values.width }
-  public var bytesPerToken: Int { keys.bytesPerToken + values.bytesPerToken }
+  public var bytesPerToken: Int { keyBytesPerToken + valueBytesPerToken }
+  /// Bytes of a token's keys, or of their latents, padding and scales included.
+  public var keyBytesPerToken: Int { keys.bytesPerToken }
+  /// The same of values.
+  public var valueBytesPerToken: Int { values.bytesPerToken }
   public var byteCount: Int { blocks.byteCount }
 
   public var contents: AttentionContents {

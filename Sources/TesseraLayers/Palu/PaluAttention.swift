@@ -6,7 +6,7 @@ public import Tessera
 /// cached; B belongs to the cache (`LatentKeys`, `LatentValues`). A side without latents is cached whole, as in `DenseAttention`.
 ///
 /// Rebuilding keys costs arithmetic that grows with the rank and with the heads that share a latent; values cost none. So latents
-/// of values always save time, those of keys where the machine computes quickly enough: `rebuildIntensity` says what it takes.
+/// of values always save time, those of keys where the machine computes quickly enough: `breakEvenIntensity` says what it takes.
 public struct PaluAttention: AttentionLayer {
   public let query: any LinearLayer
   /// A of the keys, or the whole projection.
@@ -60,19 +60,32 @@ public struct PaluAttention: AttentionLayer {
   /// Bytes that the cache takes for a token of this layer.
   public var bytesPerToken: Int { empty.bytesPerToken }
 
-  /// Multiplications and additions that rebuilding keys takes for each byte of latents read, and 0 where keys are cached whole:
-  /// 2 x heads of a group x dimension over the bytes of an element. A machine reads latents faster than it rebuilds keys where
-  /// this is above its operations per byte of memory bandwidth.
-  public var rebuildIntensity: Double {
+  /// Bytes of a token in a cache of whole keys and values in bf16.
+  public var denseBytesPerToken: Int { KVCache(shape).bytesPerToken }
+
+  /// Multiplications and additions that rebuild a token's keys; 0 where keys are cached whole.
+  public var rebuildOperations: Int {
     guard let latentKeys else { return 0 }
-    return Double(2 * latentKeys.headsPerGroup * shape.keyDimension) / 2
+    return 2 * latentKeys.headsPerGroup * shape.keyDimension * latentKeys.ranks.reduce(0, +)
   }
 
+  /// Operations that rebuilding keys takes for each byte that the cache holds of them, scales and padding included; 0 where keys
+  /// are cached whole. A machine reads latents faster than it rebuilds keys where this is above its operations per byte of memory
+  /// bandwidth.
+  public var rebuildIntensity: Double { Double(rebuildOperations) / Double(empty.keyBytesPerToken) }
+
+  /// How many operations a machine must do in the time in which memory gives it a byte, so that rebuilding keys takes no longer
+  /// than reading whole ones in bf16 would; 0 where keys are cached whole. Latents of values are summed like values, so fewer
+  /// bytes of them take less time everywhere. Of the machine's operations those count that its kernels reach.
+  public var breakEvenIntensity: Double { Double(rebuildOperations) / Double(KVCache(shape).keyBytesPerToken) }
+
   public var summary: String {
-    "\(shape.queryHeads) heads of \(shape.keyDimension) over \(shape.keyValueHeads), "
-      + "keys \(latentKeys.map { "of rank \($0.ranks)" } ?? "whole"), "
-      + "values \(latentValues.map { "of rank \($0.ranks)" } ?? "whole"), "
-      + "\(bytesPerToken) bytes of cache for a token: \(byteText(byteCount))"
+    let keys = latentKeys.map { "of rank \($0.ranks)" } ?? "whole", values = latentValues.map { "of rank \($0.ranks)" } ?? "whole"
+    let rebuilding =
+      latentKeys == nil ? "no keys to rebuild" : "rebuilt keys pay from \(Int(breakEvenIntensity.rounded())) operations a byte on"
+    return "\(shape.queryHeads) heads of \(shape.keyDimension) over \(shape.keyValueHeads), keys \(keys), values \(values), "
+      + "\(bytesPerToken) bytes of cache for a token in place of \(denseBytesPerToken), "
+      + "\(rebuilding): \(byteText(byteCount))"
   }
 
   public func makeCache() -> any AttentionCache { empty }
