@@ -71,9 +71,32 @@ void ck_affine_read(ck_kv_type type, size_t dim, const void *part, size_t slot, 
     for (size_t i = 0; i < dim; i++) row[i] = (float)((int)code_at(part, &at, i) - zero) * scale;
 }
 
+// A token in lanes has two words of each line of a block to itself.
+static void copy_lane(const uint16_t *from, size_t from_word, uint16_t *to, size_t to_word, size_t bits) {
+    for (size_t line = 0; line < bits; line++) memcpy(to + line * 32 + to_word, from + line * 32 + from_word, 2 * sizeof *to);
+}
+
+// Line `from_n` of one block becomes line `to_n` of another.
+static void copy_line(const uint16_t *from, size_t from_n, uint16_t *to, size_t to_n, size_t bits) {
+    const size_t wide = bits == 3 ? 2 : bits, lines = 16 / wide;
+    const size_t from_shift = from_n % lines * wide, to_shift = to_n % lines * wide;
+    const unsigned mask = (1u << wide) - 1;
+    const uint16_t *low = from + from_n / lines * 32;
+    uint16_t *own = to + to_n / lines * 32;
+    for (size_t w = 0; w < 32; w++)
+        own[w] = (uint16_t)((own[w] & ~(mask << to_shift)) | (low[w] >> from_shift & mask) << to_shift);
+    if (bits != 3) return;
+    for (size_t w = 0; w < 32; w++) to[64 + w] = (uint16_t)((to[64 + w] & ~(1u << to_n)) | (from[64 + w] >> from_n & 1u) << to_n);
+}
+
 void ck_affine_copy(ck_kv_type type, size_t dim, const void *from, size_t from_slot, void *to, size_t to_slot) {
     const place source = place_of(type, dim, from_slot), target = place_of(type, dim, to_slot);
-    for (size_t i = 0; i < source.steps * AFFINE_ELEMENTS; i++) put_code(to, &target, i, code_at(from, &source, i));
+    for (size_t i = 0; i < source.steps * AFFINE_ELEMENTS; i += AFFINE_ELEMENTS) {
+        const uint16_t *lines = (const uint16_t *)from + block_of(&source, i);
+        uint16_t *own = (uint16_t *)to + block_of(&target, i);
+        if (source.tokens_in_lanes) copy_lane(lines, word_of(&source, i), own, word_of(&target, i), source.bits);
+        else copy_line(lines, line_of(&source, i), own, line_of(&target, i), source.bits);
+    }
     ((float *)(void *)ck_affine_scales(source.bits, dim, to))[to_slot] = ck_affine_scales(source.bits, dim, from)[from_slot];
     ((uint8_t *)ck_affine_zeros(source.bits, dim, to))[to_slot] = ck_affine_zeros(source.bits, dim, from)[from_slot];
 }

@@ -29,5 +29,5 @@ void ck_latent_copy(ck_kv_type type, size_t dim, const void *from, size_t from_s
     const uint16_t *source = first_pair(dim, from, from_slot);
     uint16_t *target = first_pair(dim, to, to_slot);
     const size_t padded = ck_latent_steps(dim) * LATENT_STEP_RANKS;
-    for (size_t i = 0; i < padded; i++) target[at(i)] = source[at(i)];
+    for (size_t i = 0; i < padded; i += 2) memcpy(target + at(i), source + at(i), 2 * sizeof *target);
 }
