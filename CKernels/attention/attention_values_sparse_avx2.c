@@ -8,8 +8,7 @@ void ck_attention_values_bf16_avx2(const ck_kv_span *values, size_t rows, const 
                                    size_t y_stride, void *scratch);
 
 CK_ISA_BEGIN(avx2)
-#include "attention/sparse_row_avx2.h"
-#include "attention/sparse_expanded.h"
+#include "attention/sparse_expanded_avx2.h"
 
 size_t ck_attention_values_sparse_avx2_scratch(size_t rows, size_t dim) {
     return sparse_expanded_bytes(dim) + ck_attention_values_bf16_avx2_scratch(rows, dim);

@@ -141,7 +141,7 @@ extension Oracle {
     switch (kernel.format, kernel.isaTag) {
     case (_, "scalar"): 3
     case (.int8, _): kernel.step == .keys ? (terms + 511) / 512 + 4 : (terms + 63) / 64 + 2
-    case (_, "amxbf16"): (terms + 31) / 32 + 19
+    case (_, "amxbf16") where !kernel.name.contains("_few_"): (terms + 31) / 32 + 19
     default: (terms + 63) / 64 * 64 + 3  // any order of additions
     }
   }

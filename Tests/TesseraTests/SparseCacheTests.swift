@@ -193,10 +193,9 @@ private func pruned(_ row: [Float], keeping kept: Int) -> [Float] {
   }
 
   /// Levels of instructions, and the rows whose kernels are pinned: those that multiply sparse and dense rows in one order.
-  private static let levels = [("scalar", 1), ("avx2", 4), ("avx512", 4), ("amx", 4), ("amx", 16)]
-
-  private static func executors() throws -> [Executor] {
-    try levels.compactMap { name, rows in
+  private static func executors(values: KVFormat) throws -> [Executor] {
+    let levels = [("scalar", 1), ("avx2", 4), ("avx512", 4), ("amx", values == .bf16 ? 4 : 16)]
+    return try levels.compactMap { name, rows in
       do {
         return try Executor(threads: 1, isa: ISALevel(name), pinnedRows: rows)
       } catch TesseraError.unsupportedISA {
@@ -215,7 +214,7 @@ private func pruned(_ row: [Float], keeping kept: Int) -> [Float] {
     let q = numbers(5 * shape.queryWidth)
     let lists = [Array(stride(from: UInt32(1), to: 700, by: 3)), Array(UInt32(300)..<533)]
     let tree = AttentionMask.tree(ancestors: [0b1, 0b11, 0b101, 0b1011, 0b10101])
-    for executor in try Self.executors() {
+    for executor in try Self.executors(values: values) {
       func same(_ one: [AttentionContents], _ other: [AttentionContents], _ tokens: [Int], _ mask: AttentionMask) throws -> Bool {
         let queries = Array(q.prefix(tokens.reduce(0, +) * shape.queryWidth))
         return try attend(executor, queries, to: one, tokens: tokens, mask: mask)

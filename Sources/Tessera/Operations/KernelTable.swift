@@ -53,7 +53,8 @@ private struct Kernel {
 
 extension [Kernel] {
   fileprivate func cell(tag: String, features: InstructionSet?) -> String {
-    guard let kernel = first(where: { $0.tag == tag }) else { return "-" }
+    let tagged = filter { $0.tag == tag }
+    guard let kernel = tagged.min(by: { $0.minRows < $1.minRows }) else { return "-" }
     let star = features?.isSuperset(of: kernel.instructionSets) == true ? " *" : ""
     return "M >= \(kernel.minRows)" + star
   }
