@@ -46,7 +46,7 @@ build_portable() { # PROGRAM FLAG...
 # loops in Swift over long texts and large files that take minutes without optimisation.
 stage_debug() {
     local skip='idsHaveTheHashesOfTheLibrary|modelsGoOnWithTexts|aGGUFFileWithHugeLists|openingTakesLittle|mergesTheLowestRank'
-    TESSERA_CHECK_EVERY=16 swift_test debug '' -Xswiftc -warnings-as-errors
+    TESSERA_CHECK_EVERY=24 swift_test debug '' -Xswiftc -warnings-as-errors
 }
 stage_release() { swift_test release '' -c release -Xswiftc -enable-testing -Xswiftc -warnings-as-errors; }
 
@@ -57,7 +57,7 @@ stage_release() { swift_test release '' -c release -Xswiftc -enable-testing -Xsw
 # and kernels that are wrong on purpose.
 stage_sanitize() {
     local skip='aBrokenKernelDoesNotPass|[aA]gree|SameBits|equalsTheWhole|InstructionModel'
-    ASAN_OPTIONS=detect_leaks=0 TESSERA_CHECK_EVERY=48 TESSERA_PACKAGE=core \
+    ASAN_OPTIONS=detect_leaks=0 TESSERA_CHECK_EVERY=64 TESSERA_PACKAGE=core \
         swift_test sanitize '' --sanitize=address -Xcc -O0 -Xcc -fsanitize=undefined -Xcc -fsanitize-trap=undefined
 }
 
