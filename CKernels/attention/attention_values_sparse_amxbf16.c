@@ -38,6 +38,7 @@ CK_ISA_BEGIN(amxbf16)
 #include "support/tile.h"
 #include "attention/kv_ahead.h"
 #include "attention/lanes_avx512.h"
+#include "attention/weights_amx.h"
 
 typedef struct {
     const ck_kv_span *values;
@@ -48,16 +49,6 @@ typedef struct {
     char *p;             // block by block, STEPS tiles each
     char *c;             // block by block, for each line its low and its high tile
 } work;
-
-static void round_p(const work *w, const float *p, size_t p_stride) {
-    const size_t tokens = ck_kv_parts(w->values->tokens) * CK_KV_TOKENS;
-    for (size_t m = 0; m < blocks_of(w->rows) * TILE; m++) {
-        char *row = w->p + m / TILE * STEPS * TILE_BYTES + m % TILE * 64;
-        for (size_t t = 0; t < tokens; t += STEP)
-            _mm512_store_si512(row + t / STEP * TILE_BYTES,
-                               m < w->rows ? ck_round_line_avx512(p + m * p_stride + t, STEP) : _mm512_setzero_si512());
-    }
-}
 
 static void configure(size_t rows) {
     ck_tile_config config = {.palette = 1};
@@ -171,7 +162,7 @@ CK_INLINE void run(ck_kv_type type, const ck_kv_span *values, size_t rows, const
                     .units = scratch,
                     .p = scratch + 2 * UNIT_BYTES,
                     .c = scratch + 2 * UNIT_BYTES + blocks * STEPS * TILE_BYTES};
-    round_p(&w, p, p_stride);
+    ck_round_weights_amx(p, p_stride, rows, ck_kv_parts(values->tokens) * CK_KV_TOKENS, w.p);
     memset(w.c, 0, blocks * lines * 2 * TILE_BYTES);
     configure(rows < TILE ? rows : TILE);
     ck_kv_ahead ahead = ck_kv_ahead_begin(values, part_bytes);

@@ -2,41 +2,6 @@ internal import CKernels
 internal import Foundation
 internal import Testing
 
-/// A part of RaZeR rows, keys or values, of one dimension.
-private final class RaZeRPart {
-  let type: ck_kv_type
-  let dimension: Int
-  private let memory: UnsafeMutableRawPointer
-
-  init(_ type: ck_kv_type, dimension: Int) {
-    self.type = type
-    self.dimension = dimension
-    let byteCount = ck_kv_part_bytes(type, dimension)
-    memory = .allocate(byteCount: byteCount, alignment: 64)
-    memory.initializeMemory(as: UInt8.self, repeating: 0xA5, count: byteCount)
-  }
-
-  deinit { memory.deallocate() }
-
-  func write(_ row: [Float], slot: Int) { ck_kv_write(type, dimension, memory, slot, row) }
-
-  func read(slot: Int) -> [Float] {
-    var row = [Float](repeating: 0, count: dimension)
-    ck_kv_read(type, dimension, memory, slot, &row)
-    return row
-  }
-
-  func copy(slot: Int, to other: RaZeRPart, slot otherSlot: Int) {
-    ck_kv_copy(type, dimension, memory, slot, other.memory, otherSlot)
-  }
-
-  /// What is left of a row.
-  func held(_ row: [Float]) -> [Float] {
-    write(row, slot: 17)
-    return read(slot: 17)
-  }
-}
-
 @Suite struct RaZeRCacheTests {
   static let types: [ck_kv_type] = [.CK_KV_RAZER_KEYS, .CK_KV_RAZER_VALUES]
 
@@ -69,7 +34,7 @@ private final class RaZeRPart {
   @Test(arguments: types, Distribution.allCases)
   func errorsAreThoseOfThePublishedRule(type: ck_kv_type, distribution: Distribution) {
     var random = SeededGenerator(seed: 1)
-    let part = RaZeRPart(type, dimension: 128)
+    let part = KVPart(type, dimension: 128)
     var (error, size) = (0.0, 0.0)
     for _ in 0..<(1 << 20) / 128 {
       let row = (0..<128).map { _ in Float(distribution.sample(&random)) }
@@ -86,7 +51,7 @@ private final class RaZeRPart {
   func valuesOfCodesAreExact(type: ck_kv_type, factor: Float) {
     let values: [Float] = [6, 5, 4, 3, 2, 1.5, 1, 0.5, 0, -0.5, -1, -1.5, -2, -3, -4, -6]
     let row = values.map { $0 * factor }
-    #expect(RaZeRPart(type, dimension: 16).held(row) == row)
+    #expect(KVPart(type, dimension: 16).held(row) == row)
   }
 
   /// Halves between two levels go away from zero, on both sides, and so does the choice of the special value's sign to 5.
@@ -94,7 +59,7 @@ private final class RaZeRPart {
   func tiesGoAwayFromZero(type: ck_kv_type) {
     let row: [Float] = [6, 0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 4.5, 5.5, -0.25, -0.75, -1.25, -1.75, -2.5, -3.5, 0]
     let held: [Float] = [6, 0.5, 1, 1.5, 2, 3, 4, 5, 6, -0.5, -1, -1.5, -2, -3, -4, 0]
-    let part = RaZeRPart(type, dimension: 16)
+    let part = KVPart(type, dimension: 16)
     #expect(part.held(row) == held)
     let both: [Float] = [6, 5, -5] + Array(repeating: 0, count: 13)
     #expect(part.held(both) == [6, 5, -6] + Array(repeating: 0, count: 13))
@@ -104,7 +69,7 @@ private final class RaZeRPart {
 
   @Test(arguments: types)
   func rowsWithoutSuchAForm(type: ck_kv_type) {
-    let part = RaZeRPart(type, dimension: 40)
+    let part = KVPart(type, dimension: 40)
     #expect(part.held(Array(repeating: 0, count: 40)) == Array(repeating: 0, count: 40))
     for bad in [Float.nan, .infinity, -.infinity] {
       var row = [Float](repeating: 1, count: 40)
@@ -119,7 +84,7 @@ private final class RaZeRPart {
   @Test(arguments: types, [1, 16, 31, 32, 33, 64, 80, 96, 128, 200])
   func rowsDoNotTouchEachOther(type: ck_kv_type, dimension: Int) {
     var random = SeededGenerator(seed: UInt64(dimension))
-    let (part, other) = (RaZeRPart(type, dimension: dimension), RaZeRPart(type, dimension: dimension))
+    let (part, other) = (KVPart(type, dimension: dimension), KVPart(type, dimension: dimension))
     func row() -> [Float] { (0..<dimension).map { _ in Float.random(in: -1...1, using: &random) } }
     for slot in 0..<64 { part.write(row(), slot: slot) }
     var held = (0..<64).map { part.read(slot: $0) }

@@ -4,40 +4,6 @@ internal import Testing
 
 @testable internal import Tessera
 
-/// A part of sparse rows of one dimension.
-private final class SparsePart {
-  let type: ck_kv_type
-  let dimension: Int
-  private let memory: UnsafeMutableRawPointer
-
-  init(_ type: ck_kv_type, dimension: Int) {
-    self.type = type
-    self.dimension = dimension
-    let byteCount = ck_kv_part_bytes(type, dimension)
-    memory = .allocate(byteCount: byteCount, alignment: 64)
-    memory.initializeMemory(as: UInt8.self, repeating: 0xA5, count: byteCount)
-  }
-
-  deinit { memory.deallocate() }
-
-  func write(_ row: [Float], slot: Int) { ck_kv_write(type, dimension, memory, slot, row) }
-
-  func read(slot: Int) -> [Float] {
-    var row = [Float](repeating: .nan, count: dimension)
-    ck_kv_read(type, dimension, memory, slot, &row)
-    return row
-  }
-
-  func copy(slot: Int, to other: SparsePart, slot otherSlot: Int) {
-    ck_kv_copy(type, dimension, memory, slot, other.memory, otherSlot)
-  }
-
-  func held(_ row: [Float]) -> [Float] {
-    write(row, slot: 63)
-    return read(slot: 63)
-  }
-}
-
 /// The rule of Docs/Numerics.md, by sorting: the largest magnitudes as bf16 stay, of equal ones those of the first channels.
 private func pruned(_ row: [Float], keeping kept: Int) -> [Float] {
   let rounded = row.map { BFloat16($0) }
@@ -64,7 +30,7 @@ private func pruned(_ row: [Float], keeping kept: Int) -> [Float] {
   @Test(arguments: formats, [1, 2, 3, 16, 31, 32, 33, 64, 80, 100, 128, 200, 4096])
   func theLargestElementsStay(format: KVFormat, dimension: Int) {
     var random = SeededGenerator(seed: UInt64(dimension))
-    let part = SparsePart(format.valueType, dimension: dimension)
+    let part = KVPart(format.valueType, dimension: dimension)
     for round in 0..<8 {
       // Few different numbers make many ties.
       let row = (0..<dimension).map { _ -> Float in
@@ -77,7 +43,7 @@ private func pruned(_ row: [Float], keeping kept: Int) -> [Float] {
 
   @Test(arguments: formats)
   func zerosAreKeptWhereNothingElseIs(format: KVFormat) {
-    let part = SparsePart(format.valueType, dimension: 40)
+    let part = KVPart(format.valueType, dimension: 40)
     var row = [Float](repeating: -0, count: 40)
     #expect(Self.bits(part.held(row)) == Self.bits(pruned(row, keeping: Self.kept(format, of: 40))))
     row[39] = .leastNonzeroMagnitude * 0x1p20
@@ -87,7 +53,7 @@ private func pruned(_ row: [Float], keeping kept: Int) -> [Float] {
   /// NaN is larger than infinity, and infinity than any number.
   @Test(arguments: formats)
   func whatIsNotFiniteStays(format: KVFormat) {
-    let part = SparsePart(format.valueType, dimension: 40)
+    let part = KVPart(format.valueType, dimension: 40)
     var row = (0..<40).map { Float($0 + 1) }
     (row[0], row[1], row[2]) = (.nan, .infinity, -.infinity)
     let held = part.held(row)
@@ -100,7 +66,7 @@ private func pruned(_ row: [Float], keeping kept: Int) -> [Float] {
   func rowsDoNotTouchEachOther(format: KVFormat, dimension: Int) {
     var random = SeededGenerator(seed: UInt64(dimension))
     let type = format.valueType
-    let (part, other) = (SparsePart(type, dimension: dimension), SparsePart(type, dimension: dimension))
+    let (part, other) = (KVPart(type, dimension: dimension), KVPart(type, dimension: dimension))
     func row() -> [Float] { (0..<dimension).map { _ in Float.random(in: -1...1, using: &random) } }
     for slot in 0..<64 { part.write(row(), slot: slot) }
     var held = (0..<64).map { part.read(slot: $0) }
